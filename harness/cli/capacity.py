@@ -23,7 +23,7 @@ from pathlib import Path
 from harness.cli.parsing import Command, Namespace, argument, option, reports_option, targets_option
 from harness.config.run_config import CA_FILE, LOG_FORMAT, SLO, take_variable
 from harness.errors import ConfigError, ExitCode
-from harness.judge.objective import KNOWN, parse_objective
+from harness.judge.objective import parse_objective
 from harness.streams import open_console, show_json
 from harness.studies.capacity.answer import (
     as_dict,
@@ -99,7 +99,7 @@ def run(args: Namespace) -> int:
 
 
 def _begin(args: Namespace) -> Search:
-    objectives = [parse_objective(text, KNOWN, place="--objective").text for text in args.objective]
+    objectives = [parse_objective(text, place="--objective").text for text in args.objective]
     by = Raised(args.by or Raised.RATE)
     start, highest = DEFAULTS[by]
     options = {

@@ -30,31 +30,20 @@ In a TOML file (``--slo FILE``) they stand in a list, or in tables where one may
     window = "1m"      # by what happened in so much of the past
 
 Errors name the file, the line and the key.
-
-How sure a share or a percentile is that was seen in so many samples: exact, and light to load.
-
-Bounds are one-sided at :data:`CONFIDENCE`: with 0 errors of 100 the true share is below 3.0 %, or a
-case of one in twenty has come up. Those of a share are exact (C. J. Clopper, E. S. Pearson, 1934).
-A percentile lies below a limit exactly if the share of slower samples is small enough, so its
-bounds are those of a share too: two order statistics (H. A. David, H. N. Nagaraja, Order
-Statistics, 2003, section 7.1). All of this takes samples for independent; where good and bad spells
-follow each other the true bounds are wider.
 """
 
 import operator
 import re
 import tomllib
-from bisect import bisect_left
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
-from math import ceil, exp, isfinite, lgamma, log, log1p
-from types import MappingProxyType
+from math import isfinite
 from typing import Any
 
 from harness.errors import ConfigError
-from harness.measure.model import COUNTERS, GROUPS, OPERATIONS, Outcome, outcomes_of
+from harness.measure.model import COUNTERS, GROUPS, OPERATIONS, outcomes_of
 from harness.units import duration_text, seconds
 
 GENERATOR_LAG = "generator_lag"
@@ -108,32 +97,8 @@ class Unit(StrEnum):
     COUNT = "count"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """The names an objective may use. Counters are those of the run record's sections."""
-
-    operations: Collection[str]
-    counters: Collection[str]
-    outcomes: Collection[str]
-    groups: Mapping[str, Collection[str]] = field(default_factory=lambda: MappingProxyType({}))
-    """what is counted by what became of it: its name and these words"""
-    outcomes_of: Mapping[str, Collection[str]] = field(default_factory=lambda: MappingProxyType({}))
-    """the outcomes of an operation, where it can't end in all of them"""
-
-    def figures_of(self, operation: str) -> tuple[str, ...]:
-        """What can be asked of an operation beside its percentiles."""
-        ends = self.outcomes_of.get(operation, self.outcomes)
-        always_well = len(self.outcomes_of.get(operation, ("", ""))) == 1
-        return ("max", *([] if always_well else ["errors"]), "count", *ends)
-
-
-KNOWN = Known(
-    operations=tuple(OPERATIONS),
-    counters=tuple(one.name for one in COUNTERS.values() if one.judged and not one.grouped),
-    outcomes=tuple(Outcome),
-    outcomes_of={name: outcomes_of(name) for name in OPERATIONS},
-    groups=GROUPS,
-)
+JUDGED_COUNTERS = tuple(one.name for one in COUNTERS.values() if one.judged and not one.grouped)
+"""Those that an objective may name by themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +147,6 @@ def amount_text(value: float, unit: Unit) -> str:
 
 def parse_objective(
     text: str,
-    known: Known,
     *,
     abort_on_fail: bool = False,
     delay: str | float = 0,
@@ -195,7 +159,7 @@ def parse_objective(
     where = f"{place}: {text!r}"
     if match is None:
         raise ConfigError(f"{where}: expected a form such as {_EXAMPLES}")
-    subject, kind, figure = _left(match["left"].split(), known, where)
+    subject, kind, figure = _left(match["left"].split(), where)
     percent = _percent(figure, where)
     unit, limit = _limit(match["limit"].strip(), figure, where)
     op = Op(match["op"])
@@ -226,24 +190,24 @@ def parse_objective(
     )
 
 
-def _left(words: list[str], known: Known, where: str) -> tuple[str, Kind | None, str]:
+def _left(words: list[str], where: str) -> tuple[str, Kind | None, str]:
     """Subject, kind and figure of what stands left of the comparison."""
     if not words or len(words) > 3:
         raise ConfigError(f"{where}: expected a form such as {_EXAMPLES}")
     subject, *rest = words
-    if subject in known.groups:
-        words_of = ", ".join(known.groups[subject])
-        if len(rest) != 1 or rest[0] not in known.groups[subject]:
+    if subject in GROUPS:
+        words_of = ", ".join(GROUPS[subject])
+        if len(rest) != 1 or rest[0] not in GROUPS[subject]:
             raise ConfigError(f"{where}: {subject} needs a figure: one of {words_of}")
         return subject, None, rest[0]
-    if subject not in known.operations and subject != GENERATOR_LAG:
+    if subject not in OPERATIONS and subject != GENERATOR_LAG:
         counter = SAME_COUNTER.get(subject, subject)
-        if counter not in known.counters:
-            raise ConfigError(f"{where}: {_unknown(subject, known)}")
+        if counter not in JUDGED_COUNTERS:
+            raise ConfigError(f"{where}: {_unknown(subject)}")
         if rest:
             raise ConfigError(f"{where}: {subject} is a plain number, it has no {' '.join(rest)}")
         return counter, None, "value"
-    there = LAG_FIGURES if subject == GENERATOR_LAG else known.figures_of(subject)
+    there = LAG_FIGURES if subject == GENERATOR_LAG else _figures_of(subject)
     any_percentile = subject != GENERATOR_LAG
     figures = f"{'p50, p95, p99.9 (any percentile), ' * any_percentile}{', '.join(there)}"
     if not rest:
@@ -257,13 +221,19 @@ def _left(words: list[str], known: Known, where: str) -> tuple[str, Kind | None,
     return subject, kind, figure
 
 
-def _unknown(name: str, known: Known) -> str:
-    names = [*known.operations, GENERATOR_LAG, *known.groups, *known.counters]
+def _figures_of(operation: str) -> tuple[str, ...]:
+    """What can be asked of an operation beside its percentiles."""
+    ends = outcomes_of(operation)
+    return ("max", *(["errors"] if len(ends) > 1 else []), "count", *ends)
+
+
+def _unknown(name: str) -> str:
+    names = [*OPERATIONS, GENERATOR_LAG, *GROUPS, *JUDGED_COUNTERS]
     close = get_close_matches(name, names, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     return (
-        f"nothing is called {name!r}{hint}; operations: {', '.join(known.operations)}, "
-        f"{GENERATOR_LAG}; {', '.join(known.groups)}; counters: {', '.join(known.counters)}"
+        f"nothing is called {name!r}{hint}; operations: {', '.join(OPERATIONS)}, "
+        f"{GENERATOR_LAG}; {', '.join(GROUPS)}; counters: {', '.join(JUDGED_COUNTERS)}"
     )
 
 
@@ -315,7 +285,7 @@ _AT_LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _TABLE = re.compile(r"\s*\[\[\s*objective\s*\]\]")
 
 
-def parse_objectives(text: str, known: Known, *, name: str) -> tuple[Objective, ...]:
+def parse_objectives(text: str, *, name: str) -> tuple[Objective, ...]:
     """All objectives of a TOML text; ``name`` is what errors call it. At least one is needed."""
     try:
         data = tomllib.loads(text)
@@ -330,7 +300,7 @@ def parse_objectives(text: str, known: Known, *, name: str) -> tuple[Objective, 
             line = _line_of_key(text, key)
             there = ", ".join(TOP_KEYS)
             raise ConfigError(f"{name}, line {line}: unknown key '{key}'; there are: {there}")
-    objectives = [*_short(data, text, known, name), *_tables(data, text, known, name)]
+    objectives = [*_short(data, text, name), *_tables(data, text, name)]
     if not objectives:
         raise ConfigError(f'{name}: no objective in it; write objectives = ["reply p95 < 5s"]')
     seen: set[tuple[object, ...]] = set()
@@ -343,7 +313,7 @@ def parse_objectives(text: str, known: Known, *, name: str) -> tuple[Objective, 
     return tuple(objectives)
 
 
-def _short(data: Mapping[str, Any], text: str, known: Known, name: str) -> list[Objective]:
+def _short(data: Mapping[str, Any], text: str, name: str) -> list[Objective]:
     items = data.get("objectives", [])
     line = _line_of_key(text, "objectives")
     if not isinstance(items, list):
@@ -356,11 +326,11 @@ def _short(data: Mapping[str, Any], text: str, known: Known, name: str) -> list[
         place = f"{name}, line {line}, objectives, item {number}"
         if not isinstance(item, str):
             raise ConfigError(f"{place}: expected a text, got {item!r}")
-        objectives.append(parse_objective(item, known, place=place))
+        objectives.append(parse_objective(item, place=place))
     return objectives
 
 
-def _tables(data: Mapping[str, Any], text: str, known: Known, name: str) -> list[Objective]:
+def _tables(data: Mapping[str, Any], text: str, name: str) -> list[Objective]:
     tables = data.get("objective", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         place = f"{name}, line {_line_of_key(text, 'objective')}"
@@ -386,7 +356,6 @@ def _tables(data: Mapping[str, Any], text: str, known: Known, name: str) -> list
         objectives.append(
             parse_objective(
                 table["expect"],
-                known,
                 abort_on_fail=abort,
                 delay=table.get("delay", 0),
                 grace=table.get("grace", 0),
@@ -404,117 +373,3 @@ def _line_of_key(text: str, key: str, *, after: int = 0) -> int:
         if pattern.match(line):
             return number
     return after + 1
-
-
-CONFIDENCE = 0.95
-FEWEST_OF_A_SHARE = 10
-"""Samples under which a share says nothing."""
-MOST_SAMPLES = 10**9
-"""Who needs more than this many can't be told how many."""
-
-
-def samples_needed(percent: float) -> int:
-    """Samples below which a percentile would only be the slowest of them (p95: 20)."""
-    return ceil(round(100 / (100 - percent), 6))
-
-
-def share_bounds(hits: int, whole: int) -> tuple[float, float]:
-    """Below and above which the true share of ``hits`` among ``whole`` is not, each at the
-    confidence."""
-    low = 0.0 if hits <= 0 else _root(lambda p: at_most(hits - 1, whole, p) - CONFIDENCE)
-    high = 1.0 if hits >= whole else _root(lambda p: at_most(hits, whole, p) - (1 - CONFIDENCE))
-    return low, high
-
-
-def rank_bounds(percent: float, whole: int) -> tuple[int | None, int | None]:
-    """Ranks (1 is the lowest) of the samples between which the true percentile lies.
-
-    None where there are too few samples to bound it on that side.
-    """
-    share = percent / 100
-    low = _first(lambda rank: 1 - at_most(rank - 1, whole, share) < CONFIDENCE, 1, whole + 1) - 1
-    high = _first(lambda rank: at_most(rank - 1, whole, share) >= CONFIDENCE, 1, whole + 1)
-    return low or None, high if high <= whole else None
-
-
-def more_to_be_below(hits: int, whole: int, limit: float) -> int | None:
-    """How many more samples would show a share to be below ``limit``, if it stays what it is.
-
-    None where it is not below it, or too near to tell.
-    """
-    return _more(hits, whole, lambda h, n: share_bounds(h, n)[1] < limit, hits < limit * whole)
-
-
-def more_to_be_above(hits: int, whole: int, limit: float) -> int | None:
-    """The same for a share above ``limit``."""
-    return _more(hits, whole, lambda h, n: share_bounds(h, n)[0] > limit, hits > limit * whole)
-
-
-def at_most(hits: int, whole: int, share: float) -> float:
-    """The probability of at most so many hits in ``whole`` independent samples."""
-    if hits < 0:
-        return 0.0
-    if hits >= whole or share <= 0:
-        return 1.0
-    if share >= 1:
-        return 0.0
-    return _beta(whole - hits, hits + 1, 1 - share)
-
-
-def _more(hits: int, whole: int, sure: Callable[[int, int], bool], possible: bool) -> int | None:
-    if not possible or not whole:
-        return None
-
-    def enough(many: int) -> bool:
-        return sure(round(hits / whole * many), many)
-
-    most = whole
-    while not enough(most):
-        most *= 2
-        if most > MOST_SAMPLES:
-            return None
-    return max(0, _first(enough, whole, most) - whole)
-
-
-def _first(holds: Callable[[int], bool], low: int, high: int) -> int:
-    """The first number from ``low`` on for which it holds (and does from there on), or ``high``."""
-    return low + bisect_left(range(low, high), True, key=holds)
-
-
-def _root(falling: Callable[[float], float]) -> float:
-    """Where a falling function of a share crosses zero."""
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        if falling(middle) > 0:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
-
-
-def _beta(a: float, b: float, x: float) -> float:
-    """The regularized incomplete beta function, by its continued fraction (W. H. Press et al.,
-    Numerical Recipes, 2007, section 6.4, evaluated as by W. J. Lentz, 1976)."""
-    front = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log1p(-x))
-    if x > (a + 1) / (a + b + 2):
-        return 1 - front * _fraction(b, a, 1 - x) / b
-    return front * _fraction(a, b, x) / a
-
-
-def _fraction(a: float, b: float, x: float) -> float:
-    tiny = 1e-300
-    c, d = 1.0, 1 - (a + b) * x / (a + 1)
-    d = 1 / (d or tiny)
-    value = d
-    for m in range(1, 100_000):
-        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        d, c = 1 / ((1 + even * d) or tiny), (1 + even / c) or tiny
-        value *= d * c
-        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        d, c = 1 / ((1 + odd * d) or tiny), (1 + odd / c) or tiny
-        step = d * c
-        value *= step
-        if abs(step - 1) < 1e-14:
-            break
-    return value

@@ -17,7 +17,7 @@ from harness.clock import utc_iso
 from harness.errors import ConfigError, LedgerError
 from harness.guest.outcomes import Ending
 from harness.judge.gate import judge
-from harness.judge.objective import KNOWN, Objective, parse_objectives
+from harness.judge.objective import Objective, parse_objectives
 from harness.judge.record import (
     VERDICT_STAYS,
     build_record,
@@ -158,7 +158,7 @@ def read_objectives(path: Path) -> tuple[Objective, ...]:
         raise ConfigError(f"there is no file of objectives {str(path)!r}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} can't be read: {error}") from error
-    return parse_objectives(text, KNOWN, name=str(path))
+    return parse_objectives(text, name=str(path))
 
 
 def judge_anew(

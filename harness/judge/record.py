@@ -12,7 +12,7 @@ from typing import Any
 from harness.clock import utc_iso
 from harness.errors import ExitCode
 from harness.judge.gate import GateResult, Percentile, Time, Verdict, judge
-from harness.judge.objective import KNOWN, Kind, Objective, parse_objective
+from harness.judge.objective import Kind, Objective, parse_objective
 from harness.judge.series import parts_block, span_s
 from harness.judge.validity import (
     broken,
@@ -96,7 +96,7 @@ EXIT_CODES = {
 def objectives_of(texts: Sequence[str]) -> tuple[str, ...]:
     """What a run is judged by: the defaults, as far as they are not replaced, and its own."""
     own = dict.fromkeys(texts)
-    replaced = any(parse_objective(text, KNOWN).subject == "guests" for text in own)
+    replaced = any(parse_objective(text).subject == "guests" for text in own)
     defaults = DEFAULT_OBJECTIVES[:1] if replaced else DEFAULT_OBJECTIVES
     return tuple(dict.fromkeys([*defaults, *own]))
 
@@ -105,7 +105,7 @@ def judged_by(start: Mapping[str, Any]) -> list[Objective]:
     """The objectives of a run, by what its start says."""
     texts = start.get("objectives", ())
     return [
-        replace(parse_objective(text, KNOWN), by_default=text not in texts)
+        replace(parse_objective(text), by_default=text not in texts)
         for text in objectives_of(texts)
     ]
 

@@ -33,7 +33,8 @@ import orjson
 
 from harness.errors import ConfigError
 from harness.guest.outcomes import Why
-from harness.judge.objective import Objective, at_most
+from harness.judge.gate import at_most
+from harness.judge.objective import Objective
 from harness.measure.model import COMING, GROUPS, Outcome, interval_s
 from harness.measure.recorder import (
     GUESTS_ARRIVED,

@@ -22,7 +22,7 @@ from harness.config.guard import Intent, Rule
 from harness.config.run_config import LOCUST_OPTIONS, SCHEDULE_SPARE_S
 from harness.errors import ConfigError, ExitCode, PreflightRefused
 from harness.guest.settings import REPLY_WITHIN_S
-from harness.judge.objective import KNOWN, Objective, Op, Unit, parse_objective
+from harness.judge.objective import Objective, Op, Unit, parse_objective
 from harness.judge.reading import read_objectives
 from harness.load.cluster.handshake import Handshake, facts_of
 from harness.load.options import RunOptions, occupancy, read_options
@@ -272,9 +272,7 @@ class Admission:
             warnings += perhaps
             warnings += origins_left_out(users, options.terms.target.origin)
         own = getattr(self._environment, "harness_objectives", ())
-        warnings += beyond_waits(
-            users, [*(parse_objective(one, KNOWN) for one in own), *self.objectives]
-        )
+        warnings += beyond_waits(users, [*(parse_objective(one) for one in own), *self.objectives])
         if self.shape is not None and (nobody := no_arrivals(self.shape.arrivals)):
             warnings.append(nobody)
         self.foreseen = warnings

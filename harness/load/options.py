@@ -48,7 +48,7 @@ from harness.guest.settings import (
     SignIn,
     read_sign_ins,
 )
-from harness.judge.objective import KNOWN, parse_objective
+from harness.judge.objective import parse_objective
 from harness.ledger.ledger import guest_tag
 from harness.load.shape import peak_per_s
 from harness.preflight.stamp import Learned, read_learned
@@ -529,7 +529,7 @@ def objective(*texts: str) -> None:
     a text can't be understood.
     """
     for text in texts:
-        parse_objective(text, KNOWN)
+        parse_objective(text)
 
     def attach(environment: Any, **_: Any) -> None:
         environment.harness_objectives = [*getattr(environment, "harness_objectives", []), *texts]

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from harness.errors import ConfigError
 from harness.judge.gate import WITHIN_CHANCE, chance_text
-from harness.judge.objective import GENERATOR_LAG, KNOWN, Kind, Objective, Op, Unit, parse_objective
+from harness.judge.objective import GENERATOR_LAG, Kind, Objective, Op, Unit, parse_objective
 from harness.measure.model import COUNTERS, GROUPS, OPERATIONS
 from harness.rundir.schema import Objective as Judged
 from harness.units import duration_text, size_text
@@ -199,7 +199,7 @@ def objective_margin(objective: Judged) -> str:
 def in_words(text: str) -> str:
     """The sentence's middle part, in small letters; empty for an objective we can't read."""
     try:
-        objective = parse_objective(text, KNOWN)
+        objective = parse_objective(text)
     except ConfigError:
         return ""
     if objective.subject == GENERATOR_LAG:

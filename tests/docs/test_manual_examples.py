@@ -14,7 +14,7 @@ from docs.manual import ROOT, Example, examples
 from processes import harness
 
 from harness.config.target import read_targets
-from harness.judge.objective import KNOWN, parse_objectives
+from harness.judge.objective import parse_objectives
 from harness.simulator.dialogue import read_dialogue
 
 SLO = 'objectives = ["leftovers == 0"]\n'
@@ -62,7 +62,7 @@ def test_files_can_be_read(example: Example, tmp_path: Path) -> None:
             file.write_text(example.text)
             assert read_dialogue(file).answers
         if "objectives" in found:
-            assert parse_objectives(example.text, KNOWN, name=example.page)
+            assert parse_objectives(example.text, name=example.page)
 
 
 @pytest.mark.process

@@ -12,7 +12,8 @@ import harness.load
 from harness.cli.main import COMMANDS
 from harness.errors import ExitCode
 from harness.guest.session import GuestSession
-from harness.judge.objective import KNOWN
+from harness.judge.objective import JUDGED_COUNTERS
+from harness.measure.model import GROUPS, OPERATIONS, Outcome
 from harness.simulator.settings import FAULTS, DeploymentSettings, Knobs, Limits
 
 MANUAL = "\n".join(PAGES.values())
@@ -44,16 +45,14 @@ def test_every_option_of_every_command() -> None:
 
 
 def test_every_subject_of_an_objective() -> None:
-    assert _missing(KNOWN.operations, "objectives.md") == []
-    assert _missing(KNOWN.outcomes, "objectives.md") == []
-    assert _missing(KNOWN.groups, "objectives.md") == []
-    assert (
-        _missing((word for words in KNOWN.groups.values() for word in words), "objectives.md") == []
-    )
+    assert _missing(OPERATIONS, "objectives.md") == []
+    assert _missing(Outcome, "objectives.md") == []
+    assert _missing(GROUPS, "objectives.md") == []
+    assert _missing((word for words in GROUPS.values() for word in words), "objectives.md") == []
 
 
 def test_every_counter() -> None:
-    assert _missing(KNOWN.counters, "objectives.md") == []
+    assert _missing(JUDGED_COUNTERS, "objectives.md") == []
 
 
 def test_every_knob_limit_fault_and_setting_of_the_simulator() -> None:

@@ -5,10 +5,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.judge.gate import AbortState, Judgement, consider_abort, judge_one
-from harness.judge.objective import Known, Objective, parse_objective
-
-KNOWN = Known(operations=("reply",), counters=("leftover",), outcomes=("ok", "timeout"))
+from harness.judge.gate import Judgement, MissedSince, consider_abort, judge_one
+from harness.judge.objective import Objective, parse_objective
 
 
 def look(objective: Objective, leftover: int | None) -> Judgement:
@@ -19,16 +17,16 @@ def look(objective: Objective, leftover: int | None) -> Judgement:
 
 
 def stop_time(objective: Objective, looks: list[tuple[float, int | None]]) -> float | None:
-    state = AbortState()
+    since: MissedSince = {}
     for now_s, leftover in looks:
-        state, reasons = consider_abort(state, [look(objective, leftover)], now_s=now_s)
+        since, reasons = consider_abort(since, [look(objective, leftover)], now_s=now_s)
         if reasons:
             return now_s
     return None
 
 
 def objective(delay: float = 0, grace: float = 0) -> Objective:
-    return parse_objective("leftovers == 0", KNOWN, abort_on_fail=True, delay=delay, grace=grace)
+    return parse_objective("leftovers == 0", abort_on_fail=True, delay=delay, grace=grace)
 
 
 def test_without_delay_the_first_miss_stops() -> None:
@@ -49,12 +47,12 @@ def test_a_good_look_or_one_without_data_starts_the_delay_anew() -> None:
 
 
 def test_objectives_without_abort_never_stop() -> None:
-    plain = parse_objective("leftovers == 0", KNOWN)
+    plain = parse_objective("leftovers == 0")
     assert stop_time(plain, [(t, 5) for t in range(100)]) is None
 
 
 def test_the_reason_names_objective_and_figure() -> None:
-    state, reasons = consider_abort(AbortState(), [look(objective(delay=5), 3)], now_s=1)
+    state, reasons = consider_abort({}, [look(objective(delay=5), 3)], now_s=1)
     assert reasons == ()
     state, reasons = consider_abort(state, [look(objective(delay=5), 4)], now_s=8)
     assert reasons == ("FAIL  leftovers == 0  was 4 for 7s",)

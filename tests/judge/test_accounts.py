@@ -1,6 +1,6 @@
 """The accounts of questions, stories and guests as a record holds them."""
 
-from harness.judge.objective import KNOWN, parse_objective
+from harness.judge.objective import parse_objective
 from harness.judge.record import objectives_of
 from harness.judge.validity import (
     guests_block,
@@ -82,7 +82,7 @@ def test_errors_that_no_objective_looks_at_are_told() -> None:
         "delivered": {"count": 9, "outcomes": {"ok": 9}},
         "reply": {"count": 4, "outcomes": {"ok": 2, "timeout": 2}},
     }
-    objectives = [parse_objective(one, KNOWN) for one in ("reply errors < 1%", "connect p95 < 1s")]
+    objectives = [parse_objective(one) for one in ("reply errors < 1%", "connect p95 < 1s")]
     assert not_judged(operations, objectives) == [
         "23 of 50 connects were refused or failed (refused 23)"
     ]

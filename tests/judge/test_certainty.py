@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, binom
 
-from harness.judge.objective import (
+from harness.judge.gate import (
     at_most,
     more_to_be_above,
     more_to_be_below,

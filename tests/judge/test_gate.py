@@ -10,16 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.judge import objective as objective_module
 from harness.judge.gate import Judgement, Percentile, Time, Verdict, judge, judge_one
-from harness.judge.objective import Kind, Known, parse_objective
+from harness.judge.objective import Kind, parse_objective
 
-KNOWN = Known(
-    operations=("delivered", "reply", "turn", "clear"),
-    counters=("opened", "leftover", "cross_talk", "dropped", "workers_lost"),
-    outcomes=("ok", "timeout"),
-    groups={"guests": ("arrived", "served", "failed", "cut"), "stories": ("begun", "broken_off")},
-)
 TIMES = {"p50": 800.0, "p90": 2000.0, "p95": 3000.0, "p99": 4000.0, "p99_9": 4500.0, "max": 6000.0}
 
 
@@ -48,7 +41,7 @@ def nothing_more(operation: str, kind: Kind, percent: float) -> Time:
 
 def verdict(text: str, figures: dict[str, Any] | None = None) -> tuple[Verdict, float | None]:
     judgement = judge_one(
-        parse_objective(text, KNOWN),
+        parse_objective(text),
         run_figures() if figures is None else figures,
         percentile=nothing_more,
     )
@@ -98,7 +91,7 @@ def test_other_percentiles_are_asked_of_the_caller() -> None:
         asked.append((operation, kind, percent))
         return 1234.5, False, False
 
-    objective = parse_objective("reply corrected p97.5 < 2s", KNOWN)
+    objective = parse_objective("reply corrected p97.5 < 2s")
     judgement = judge_one(objective, run_figures(), percentile=percentile)
     assert asked[0] == ("reply", Kind.CORRECTED, 97.5)
     assert (judgement.verdict, judgement.figure, judgement.margin) == (Verdict.PASS, 1234.5, 765.5)
@@ -107,8 +100,7 @@ def test_other_percentiles_are_asked_of_the_caller() -> None:
 def test_margins_tell_how_much_is_left() -> None:
     texts = ("reply p95 < 5s", "reply p95 < 2s", "reply count > 100", "leftovers == 0")
     judgements = [
-        judge_one(parse_objective(text, KNOWN), run_figures(), percentile=nothing_more)
-        for text in texts
+        judge_one(parse_objective(text), run_figures(), percentile=nothing_more) for text in texts
     ]
     assert [item.margin for item in judgements] == [2000, -1000, 1900, -2]
     assert [item.margin_share for item in judgements] == [0.4, -0.5, 19, None]
@@ -124,15 +116,11 @@ def test_a_percentile_of_few_samples_says_so() -> None:
     figures = run_figures()
     figures["operations"]["reply"]["count"] = 12
     figures["operations"]["reply"]["outcomes"] = {"ok": 12}
-    judgement = judge_one(
-        parse_objective("reply p95 < 5s", KNOWN), figures, percentile=nothing_more
-    )
+    judgement = judge_one(parse_objective("reply p95 < 5s"), figures, percentile=nothing_more)
     assert judgement.verdict is Verdict.NO_DATA
     assert judgement.note == "12 samples, 8 more are needed"
     figures["operations"]["reply"]["count"] = 20
-    judgement = judge_one(
-        parse_objective("reply p95 < 5s", KNOWN), figures, percentile=nothing_more
-    )
+    judgement = judge_one(parse_objective("reply p95 < 5s"), figures, percentile=nothing_more)
     assert judgement.note == ""
 
 
@@ -159,7 +147,7 @@ def test_when_everything_failed_the_errors_are_told_and_the_times_have_no_data()
 def test_the_worst_decides(
     texts: tuple[str, ...], invalid: tuple[str, ...], expected: Verdict
 ) -> None:
-    objectives = [parse_objective(text, KNOWN) for text in texts]
+    objectives = [parse_objective(text) for text in texts]
     result = judge(objectives, run_figures(), percentile=nothing_more, invalid=invalid)
     assert result.verdict is expected
     assert result.reasons == invalid
@@ -208,7 +196,7 @@ empty_section = st.dictionaries(
     st.sampled_from([None, float("nan")]),
 )
 def test_no_data_never_passes(text: str, figures: dict[str, Any], answer: float | None) -> None:
-    objective = parse_objective(text, KNOWN)
+    objective = parse_objective(text)
     judgement = judge_one(objective, figures, percentile=lambda *_: answer)
     assert judgement.verdict is Verdict.NO_DATA
     assert judgement.note
@@ -221,7 +209,7 @@ def test_a_run_that_opened_nothing_never_passes(text: str) -> None:
     figures = run_figures()
     figures["sessions"] = {"opened": 0, "cleared": 0, "leftover": 0}
     figures["operations"] = {"reply": {"count": 0, "outcomes": {"ok": 0}, "service_ms": {"p95": 0}}}
-    judgement = judge_one(parse_objective(text, KNOWN), figures, percentile=lambda *_: 0.0)
+    judgement = judge_one(parse_objective(text), figures, percentile=lambda *_: 0.0)
     assert judgement.verdict is Verdict.NO_DATA or text.startswith("generator_lag")
 
 
@@ -238,7 +226,7 @@ def test_a_run_that_opened_nothing_never_passes(text: str) -> None:
     ],
 )
 def test_of_a_run_that_goes_on_a_count_may_not_be_known_yet(text: str, verdict: Verdict) -> None:
-    objective = parse_objective(text, KNOWN)
+    objective = parse_objective(text)
     figures = run_figures()
     judgement = judge_one(objective, figures, percentile=lambda *_: 1.0, unfinished=True)
     assert judgement.verdict is verdict
@@ -256,9 +244,7 @@ def test_a_percentile_among_what_never_came_is_missed_however_high_the_limit() -
     }
     assert verdict("reply p95 < 30s", figures) == (Verdict.FAIL, 2000.0)
     assert verdict("reply p50 < 1s", figures) == (Verdict.PASS, 500.0)
-    judgement = judge_one(
-        parse_objective("reply p95 < 30s", KNOWN), figures, percentile=nothing_more
-    )
+    judgement = judge_one(parse_objective("reply p95 < 30s"), figures, percentile=nothing_more)
     assert judgement.text() == (
         "FAIL  reply p95 < 30s  was > 2s (10 of 100 (10.0%) never came: timeout 10)"
     )
@@ -305,10 +291,10 @@ def test_guests_who_were_lost_with_their_process_may_have_ended_in_any_way() -> 
     assert verdict("guests served >= 100", figures)[0] is Verdict.PASS
     assert verdict("guests failed == 0", figures)[0] is Verdict.NO_DATA
     assert verdict("guests arrived >= 120", figures)[0] is Verdict.PASS
-    of_questions = parse_objective("questions timed_out < 1%", objective_module.KNOWN)
+    of_questions = parse_objective("questions timed_out < 1%")
     of_the_questions = judge_one(of_questions, figures, percentile=measured([]))
     assert of_the_questions.verdict is Verdict.NO_DATA
-    objective = parse_objective("guests failed < 1%", KNOWN)
+    objective = parse_objective("guests failed < 1%")
     told = judge_one(objective, figures, percentile=measured([]))
     assert told.text().endswith("(of 20 more it is not known how they ended)")
     going_on = judge_one(objective, figures, percentile=measured([]), unfinished=True)
@@ -330,7 +316,7 @@ def measured(values: Sequence[float]) -> Percentile:
 def judged(text: str, values: Sequence[float], **more: Any) -> Judgement:
     figures = run_figures()
     figures["operations"]["reply"] = {"count": len(values), "outcomes": {"ok": len(values)}}
-    return judge_one(parse_objective(text, KNOWN), figures, percentile=measured(values), **more)
+    return judge_one(parse_objective(text), figures, percentile=measured(values), **more)
 
 
 @pytest.mark.parametrize(
@@ -358,7 +344,7 @@ def with_errors(errors: int, whole: int, text: str = "reply errors < 1%", **more
     figures = run_figures()
     outcomes = {"ok": whole - errors, "timeout": errors}
     figures["operations"]["reply"] = {"count": whole, "outcomes": outcomes}
-    objective = replace(parse_objective(text, KNOWN), **more.pop("change", {}))
+    objective = replace(parse_objective(text), **more.pop("change", {}))
     return judge_one(objective, figures, percentile=nothing_more, **more)
 
 
@@ -404,7 +390,7 @@ def test_what_is_met_within_chance_is_said_and_is_no_data_for_the_confident() ->
 
 def test_nothing_is_corrected_where_there_is_no_schedule() -> None:
     figures = run_figures() | {"workload": "closed"}
-    objective = parse_objective("reply corrected p95 < 1m", KNOWN)
+    objective = parse_objective("reply corrected p95 < 1m")
     judgement = judge_one(objective, figures, percentile=nothing_more)
     assert (judgement.verdict, judgement.figure) == (Verdict.NO_DATA, None)
     assert "a closed workload has no schedule" in judgement.note

@@ -3,9 +3,7 @@
 import pytest
 
 from harness.errors import ConfigError
-from harness.judge.objective import Known, parse_objectives
-
-KNOWN = Known(operations=("reply", "delivered"), counters=("leftover",), outcomes=("ok",))
+from harness.judge.objective import parse_objectives
 
 BOTH = """\
 # what the bot has to do
@@ -23,7 +21,7 @@ delay = 30
 
 
 def test_both_forms() -> None:
-    found = parse_objectives(BOTH, KNOWN, name="slo.toml")
+    found = parse_objectives(BOTH, name="slo.toml")
     assert [objective.text for objective in found] == [
         "reply p95 < 5s",
         "leftovers == 0",
@@ -56,4 +54,4 @@ def test_both_forms() -> None:
 )
 def test_errors_name_file_line_and_key(text: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
-        parse_objectives(text, KNOWN, name="slo.toml")
+        parse_objectives(text, name="slo.toml")

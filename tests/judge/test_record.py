@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.errors import ConfigError
-from harness.judge.objective import KNOWN, parse_objective
+from harness.judge.objective import parse_objective
 from harness.judge.record import (
     build_record,
     declare_invalid,
@@ -194,7 +194,7 @@ def test_an_outcome_that_no_code_produces_is_refused_with_those_that_exist(
     text: str, there: str
 ) -> None:
     with pytest.raises(ConfigError, match="has no") as refused:
-        parse_objective(text, KNOWN)
+        parse_objective(text)
     assert there in str(refused.value)
 
 

@@ -7,7 +7,7 @@ import pytest
 from synthetic import make_run
 
 from harness.errors import ConfigError
-from harness.judge.objective import KNOWN, parse_objective
+from harness.judge.objective import parse_objective
 from harness.judge.reading import judge_anew, read_objectives
 
 
@@ -32,7 +32,7 @@ def test_the_file_is_read_and_its_faults_are_placed(tmp_path: Path) -> None:
 )
 def test_verdicts(tmp_path: Path, text: str, verdict: str, code: int) -> None:
     run_dir = make_run(tmp_path / "r", length_s=30)
-    record = judge_anew(run_dir, [parse_objective(text, KNOWN)])
+    record = judge_anew(run_dir, [parse_objective(text)])
     assert (record["verdict"], record["exit_code"]) == (verdict, code)
 
 
@@ -41,7 +41,7 @@ def test_new_objectives_can_not_mend_a_measurement(tmp_path: Path) -> None:
     path = run_dir / "run.json"
     record = orjson.loads(path.read_bytes())
     path.write_bytes(orjson.dumps(record | {"invalid_because": ["the generator lagged"]}))
-    again = judge_anew(run_dir, [parse_objective("reply p95 < 1m", KNOWN)])
+    again = judge_anew(run_dir, [parse_objective("reply p95 < 1m")])
     assert (again["verdict"], again["exit_code"]) == ("INVALID", 6)
     assert "the generator lagged" in again["reasons"]
 
@@ -52,7 +52,7 @@ def test_figures_that_were_damaged_since_the_run_do_not_pass(tmp_path: Path, fil
     file = next(run_dir.glob(files))
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join([*lines[:-2], b"XX" + lines[-2][2:], lines[-1]]))
-    again = judge_anew(run_dir, [parse_objective("reply p95 < 1m", KNOWN)])
+    again = judge_anew(run_dir, [parse_objective("reply p95 < 1m")])
     assert again["verdict"] == "INVALID"
     assert any("damaged line" in reason for reason in again["reasons"])
 
@@ -62,7 +62,7 @@ def test_files_of_measurements_that_are_gone_since_the_run_do_not_pass(
     tmp_path: Path, files: str
 ) -> None:
     run_dir = make_run(tmp_path / "r", length_s=30)
-    objectives = [parse_objective("reply p95 < 1m", KNOWN)]
+    objectives = [parse_objective("reply p95 < 1m")]
     assert judge_anew(run_dir, objectives)["verdict"] == "PASS"
     next(run_dir.glob(files)).unlink()
     again = judge_anew(run_dir, objectives)
@@ -71,7 +71,7 @@ def test_files_of_measurements_that_are_gone_since_the_run_do_not_pass(
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
-    objectives = [parse_objective("leftovers == 0", KNOWN)]
+    objectives = [parse_objective("leftovers == 0")]
     with pytest.raises(ConfigError, match="no such run directory"):
         judge_anew(tmp_path / "none", objectives)
     with pytest.raises(ConfigError, match="not a run directory"):

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 import harness
 from harness.guest.inbox import Finding
-from harness.judge.objective import KNOWN
+from harness.judge.objective import JUDGED_COUNTERS
 from harness.judge.record import sessions_block
 from harness.judge.validity import ENDS
 from harness.ledger.reader import Account
@@ -71,8 +71,8 @@ def test_each_count_has_words_of_its_own() -> None:
 
 
 def test_an_objective_may_name_what_is_judged() -> None:
-    grouped = {f"{group} {word}" for group, words in KNOWN.groups.items() for word in words}
-    assert {*KNOWN.counters} | grouped == {name for name, one in COUNTERS.items() if one.judged}
+    grouped = {f"{group} {word}" for group, words in GROUPS.items() for word in words}
+    assert {*JUDGED_COUNTERS} | grouped == {name for name, one in COUNTERS.items() if one.judged}
 
 
 def test_nobody_keeps_a_table_of_counts_beside_it() -> None:

@@ -28,7 +28,7 @@ import numpy as np
 from locust.stats import StatsEntry, bucket_response_time
 
 from harness.clock import monotonic_ns
-from harness.judge.gate import AbortState, consider_abort, judge_one
+from harness.judge.gate import MissedSince, consider_abort, judge_one
 from harness.judge.objective import GENERATOR_LAG, Kind, Objective, Unit
 from harness.judge.validity import guests_block, questions_block, stories_block
 from harness.measure.histogram import Counted, Durations, Histogram, combined, decoded_where_whole
@@ -269,7 +269,7 @@ class AbortWatch:
     def __init__(self, objectives: Sequence[Objective], live: Live) -> None:
         self._objectives = [item for item in objectives if item.abort_on_fail]
         self._live = live
-        self._state = AbortState()
+        self._missed_since_s: MissedSince = {}
         self._marks: deque[Mark] = deque()
         self._after_grace: dict[Objective, Mark] = {}
         self._tags = sorted({tag for item in self._objectives for tag in _tags(item)})
@@ -292,7 +292,9 @@ class AbortWatch:
             figures = part.figures()
             figures["generator"]["workers_lost"] = len(self._live.lost())
             judgements.append(judge_one(item, figures, percentile=part.percentile, unfinished=True))
-        self._state, reasons = consider_abort(self._state, judgements, now_s=now_s)
+        self._missed_since_s, reasons = consider_abort(
+            self._missed_since_s, judgements, now_s=now_s
+        )
         return reasons
 
     def _start_of(self, item: Objective, first: Mark, now_s: float) -> Mark:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.errors import ConfigError
-from harness.judge.objective import KNOWN, Kind, Unit, parse_objective
+from harness.judge.objective import Kind, Unit, parse_objective
 from harness.report.html.charts import Chart, Drawing, Scale, placed, round_ticks
 from harness.report.html.page import (
     Block,
@@ -133,7 +133,7 @@ def _queueing(by: Raised, levels: Levels) -> dict[str, Any]:
         }
     known = [level for level in levels if level.get("of_limit") and level.get("nearest")]
     texts = {level["nearest"] for level in known}
-    objective = next((parse_objective(text, KNOWN, place="level") for text in sorted(texts)), None)
+    objective = next((parse_objective(text, place="level") for text in sorted(texts)), None)
     if (
         len(texts) != 1
         or objective is None

@@ -16,7 +16,7 @@ import orjson
 from harness.config.run_config import CONNECTIONS
 from harness.errors import ConfigError
 from harness.judge.gate import Verdict
-from harness.judge.objective import KNOWN, Kind, Objective, Op, Unit, parse_objective
+from harness.judge.objective import Kind, Objective, Op, Unit, parse_objective
 from harness.judge.record import DEFAULT_OBJECTIVES
 from harness.judge.series import FAILED
 from harness.judge.validity import ALLOWED
@@ -514,7 +514,7 @@ def _record(directory: Path) -> dict[str, Any]:
 
 
 def _parsed(texts: Any, directory: Path) -> list[Objective]:
-    return [parse_objective(text, KNOWN, place=directory.name) for text in texts]
+    return [parse_objective(text, place=directory.name) for text in texts]
 
 
 def _means(directory: Path, window: Window) -> tuple[float | None, float | None, float | None]:

@@ -18,7 +18,7 @@ from harness.config.guard import Intent, Rule, parse_overrides
 from harness.config.run_config import OCCUPANCY, OVER, RATE
 from harness.config.target import FILE, Terms, resolve_target
 from harness.errors import ConfigError, expect
-from harness.judge.objective import KNOWN, parse_objective
+from harness.judge.objective import parse_objective
 from harness.judge.reading import read_objectives
 from harness.preflight.stamp import carry_stamp, permit
 from harness.rundir.layout import make_run_directory, new_run_id, reading, write_json
@@ -393,7 +393,7 @@ def _check_objectives(texts: list[str]) -> None:
     why = "no objective: what is a load too high for? Give one, such as"
     if texts:
         why = f"no objective breaks under load ({', '.join(texts)}): give one such as"
-    subjects = {parse_objective(text, KNOWN, place="objectives").subject for text in texts}
+    subjects = {parse_objective(text, place="objectives").subject for text in texts}
     if subjects <= set(GENERATORS_OWN):
         raise ConfigError(f"{why} --objective 'reply p95 < 5s'")
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import ConfigError
-from harness.judge.objective import KNOWN, Kind, Op, parse_objective
+from harness.judge.objective import Kind, Op, parse_objective
 from harness.judge.series import Series, Values, read_series
 from harness.ledger.reader import read_account
 from harness.measure.histogram import Counted
@@ -147,7 +147,7 @@ def limits_of_objectives(run_dir: Path) -> dict[str, float]:
     """Where a watched figure of the service would miss an objective of its run."""
     limits: dict[str, float] = {}
     for text in read_start(run_dir).get("objectives", ()):
-        objective = parse_objective(text, KNOWN)
+        objective = parse_objective(text)
         if objective.op not in (Op.LESS, Op.AT_MOST) or objective.kind is Kind.CORRECTED:
             continue
         name = f"{objective.subject} {objective.figure}"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from harness.errors import ConfigError
-from harness.judge.objective import KNOWN, parse_objective
+from harness.judge.objective import parse_objective
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
 from harness.measure.snapshot import IntervalWriter
@@ -169,7 +169,7 @@ def test_a_service_that_sheds_load_is_over_though_its_answers_are_fast(tmp_path:
 
 
 def test_an_objective_of_the_user_says_how_much_may_be_refused(tmp_path: Path) -> None:
-    objectives = [parse_objective("delivered rate_limited < 40%", KNOWN)]
+    objectives = [parse_objective("delivered rate_limited < 40%")]
     directory = level(tmp_path, reply_ms=100, refused=35)
     window = read_window(directory, 20)
     standings = read_standings(directory, objectives, window, progress=1, verdicts={})
@@ -387,7 +387,7 @@ def test_by_interval(tmp_path: Path, text: str, errors_of_100: int, expected: St
     directory = run(tmp_path, errors_of_100=errors_of_100, early=50)
     window = read_window(directory, 10)
     standings = read_standings(
-        directory, [parse_objective(text, KNOWN)], window, progress=1.0, verdicts={text: "FAIL"}
+        directory, [parse_objective(text)], window, progress=1.0, verdicts={text: "FAIL"}
     )
     assert standings[text].standing is expected
     assert standings[text].bounded
@@ -399,7 +399,7 @@ def test_by_interval(tmp_path: Path, text: str, errors_of_100: int, expected: St
 def test_what_has_no_interval_stands_by_the_runs_verdict(tmp_path: Path) -> None:
     directory = run(tmp_path, errors_of_100=0)
     text = "reply count > 100"
-    objectives = [parse_objective(text, KNOWN), parse_objective("dropped == 0", KNOWN)]
+    objectives = [parse_objective(text), parse_objective("dropped == 0")]
     window = read_window(directory, 10, end_s=5)
     assert window.length_s == pytest.approx(5)
     for verdict, expected in (("PASS", Standing.MET), ("FAIL", Standing.MISSED)):
