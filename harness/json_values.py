@@ -1,5 +1,6 @@
 """Parts of JSON that somebody else wrote: what has another form than expected is not there."""
 
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -18,6 +19,18 @@ def an_object(value: Any) -> dict[str, Any]:
 def objects(value: Any) -> list[dict[str, Any]]:
     """The objects of a list; none of anything else."""
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def all_objects(value: Any) -> Iterator[dict[str, Any]]:
+    """All objects in a value, whatever they are in, each before those in it."""
+    pending = [value]
+    while pending:
+        one = pending.pop()
+        if isinstance(one, dict):
+            yield one
+            one = list(one.values())
+        if isinstance(one, list):
+            pending += reversed(one)
 
 
 def text(value: Any) -> str:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ConfigError
-from harness.json_values import an_object, inner, objects
+from harness.json_values import all_objects, an_object, inner, objects
 from harness.json_values import text as string
 from harness.workload.data import read_text
 
@@ -510,15 +510,9 @@ def turns(timeline: Iterable[Moment]) -> list[Turn]:
 def offered_in(body: Mapping[str, Any]) -> set[str]:
     """The texts of all choices that a message shows."""
     offers: set[str] = set()
-    pending: list[Any] = list(objects(body.get("content")))
-    while pending:
-        part = pending.pop()
-        if isinstance(part, dict):
-            quick = part.get("contentType") == "QuickReply"
-            if quick or part.get("type") == "Postback" or "dateTime" in part:
-                shown = an_object(part.get("quickReply")) if quick else part
-                offers |= {string(shown.get(key)) for key in ("text", "dateTime")}
-            pending += part.values()
-        elif isinstance(part, list):
-            pending += part
+    for part in all_objects(objects(body.get("content"))):
+        quick = part.get("contentType") == "QuickReply"
+        if quick or part.get("type") == "Postback" or "dateTime" in part:
+            shown = an_object(part.get("quickReply")) if quick else part
+            offers |= {string(shown.get(key)) for key in ("text", "dateTime")}
     return offers - {""}

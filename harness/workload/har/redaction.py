@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from harness.json_values import all_objects
+from harness.json_values import text as string
 from harness.workload.har.reading import Recording
 
 SHORTEST_SECRET = 4
@@ -208,20 +210,8 @@ def personal_of(recording: Recording) -> Personal:
 def learn(personal: Personal, value: Any) -> None:
     """What one frame says of secrets and people."""
     personal.learn(set(_secrets(value, "", sealed=False)) - CONSTANT_IDS)
-    for text in _texts(value):
-        personal.learn_from(text)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key == "text" and isinstance(inner, str):
-                yield inner
-            else:
-                yield from _texts(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _texts(inner)
+    for one in all_objects(value):
+        personal.learn_from(string(one.get("text")))
 
 
 def _secrets(value: Any, key: str, *, sealed: bool) -> Iterator[str]:
