@@ -22,14 +22,18 @@ from harness.cli.parsing import (
 from harness.errors import ConfigError, ExitCode
 from harness.platform_api.conversations import observe, where_allowed
 from harness.reconcile.audit import Audit, audit, audit_block, end_figures, show_audit
-from harness.reconcile.platform import learned_of, note_afterwards, open_search, platform_of
+from harness.reconcile.platform import (
+    LAGS,
+    learned_of,
+    note_afterwards,
+    open_search,
+    platform_of,
+)
 from harness.rundir.layout import RunDirectory
 from harness.streams import open_console, show_json
 from harness.units import seconds
 
 DEADLINE_S = 120.0
-LAGS = 3
-"""So many times the lag that one guest met: it is not the same for each."""
 
 
 def run(args: Namespace) -> int:

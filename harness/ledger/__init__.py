@@ -1,6 +1,6 @@
 """The record of every session this harness may have opened, written before it is opened.
 
-One SQLite file per process. ``ledger`` is the file and the verbs of the running process, ``reader``
-reads files whatever their state, ``runs`` finds the runs that have them, ``tokens`` makes the
-guests' tokens so that they can be made again.
+One SQLite file per process. ``ledger`` is the file, the verbs of the running process, and the
+guests' tokens, which can be made again; ``reader`` reads files whatever their state; ``runs`` finds
+the runs that have them.
 """

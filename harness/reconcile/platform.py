@@ -34,6 +34,8 @@ MARGIN = timedelta(minutes=5)
 """Clocks differ: the service's is asked for a little more than the run's own times."""
 AFTER = timedelta(days=1)
 """How long after a run's end analytics is asked for what may belong to it."""
+LAGS = 3
+"""So many times the lag that the preflight's guest met: it is not the same for each."""
 
 
 def platform_of(directory: Path) -> dict[str, Any]:
@@ -74,12 +76,11 @@ def closed_roads(learned: Learned) -> frozenset[Road]:
     return frozenset() if len(closed) == len(roads) else closed
 
 
-def credentials_of(directory: Path) -> Credentials:
+def credentials_of(directory: Path, environment: Mapping[str, str] = ENVIRONMENT) -> Credentials:
     """From the variables that the run's target names, or the usual ones. Raises ConfigError."""
     facts = platform_of(directory)
-    return Credentials.from_environment(
-        names=(facts.get("client_id_env"), facts.get("client_secret_env"))
-    )
+    names = (facts.get("client_id_env"), facts.get("client_secret_env"))
+    return Credentials.from_environment(environment, names=names)
 
 
 def target_of(directory: Path) -> Target:
@@ -169,18 +170,17 @@ def note_counts(
 
     Raises ConfigError when ``start.json`` can't be read.
     """
-    start = read_start(directory)
-    platform = start.get("platform") or {}
+    platform = platform_of(directory)
     if not (platform.get("queues") or platform.get("flows")):
         return
-    names = (platform.get("client_id_env"), platform.get("client_secret_env"))
     try:
-        credentials = Credentials.from_environment(environment, names=names)
+        credentials = credentials_of(directory, environment)
     except ConfigError:
         return  # nobody has given any: then no counts were asked for
     counted = {"when": utc_iso(), **_count(platform, credentials, target)}
     with suppress(OSError):  # a disk that is full has worse to tell
-        write_start(directory, baseline={**start.get("baseline", {}), moment: counted})
+        before = read_start(directory).get("baseline", {})
+        write_start(directory, baseline={**before, moment: counted})
 
 
 def _count(platform: Mapping[str, Any], credentials: Credentials, target: Target) -> dict[str, Any]:

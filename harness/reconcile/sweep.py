@@ -59,6 +59,7 @@ from harness.platform_api.conversations import (
 from harness.reconcile.audit import Matches, Search, Spoken, match
 from harness.reconcile.derive import sweep_derived
 from harness.reconcile.platform import (
+    LAGS,
     learned_of,
     note_afterwards,
     open_search,
@@ -322,8 +323,6 @@ def _look_again(search: Search, standings: dict[str, Standing], conversations: l
         standings |= {seen.id: seen.standing for seen in shown}
 
 
-LAGS = 3
-"""So many times the lag that the preflight's guest met: it is not the same for each."""
 TELL_EVERY_S = 5.0
 """Where no bar can be drawn, a line so often."""
 
