@@ -4,15 +4,12 @@ Changes are collected and written in groups by a thread of its own, one commit a
 the event loop never waits for the disk; a greenlet that needs to know that its change is durable
 calls :meth:`Ledger.flush` and waits for the commit that covers it.
 
-One ledger file: its schema, how it is made, and how batches of changes reach the disk.
-
-Guests' tokens, derived: keyed hash of a secret of the run, a worker's number and a sequence.
-
-A token so made can be made again. Should a ledger file be lost with its disk, the secret alone
-leaves a list of tokens to try (``harness sweep --derive``). The secret and the list of workers lie
-in the run directory, for the owner only. Workers that share the directory share both. A worker on
-another machine makes its own beside its own ledger; the master's copy of that ledger holds it too,
-as it holds the tokens.
+Guests' tokens are derived: keyed hash of a secret of the run, a worker's number and a sequence. A
+token so made can be made again. Should a ledger file be lost with its disk, the secret alone leaves
+a list of tokens to try (``harness sweep --derive``). The secret and the list of workers lie in the
+run directory, for the owner only. Workers that share the directory share both. A worker on another
+machine makes its own beside its own ledger; the master's copy of that ledger holds it too, as it
+holds the tokens.
 """
 
 import fcntl

@@ -1,11 +1,8 @@
-"""Reads one ledger file whatever its state: in use, crashed, truncated, garbled. Changes nothing.
+"""What the ledger files of a run say, whatever their state: in use, crashed, truncated, garbled.
 
 What can't be read is said, never guessed: :class:`Contents` holds the rows that could be read and
-``damage``, the reason why there may be more.
-
-Makes a damaged ledger file usable again, without destroying it.
-
-The read side: what the ledger files of a run say about its sessions. Reading changes nothing.
+``damage``, the reason why there may be more. Reading changes nothing; :func:`set_aside` makes a
+damaged file usable again, without destroying it.
 
 A *leftover* is any session without proof of its end. Every session ever intended stands in exactly
 one class of :class:`Account`.

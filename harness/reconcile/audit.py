@@ -1,21 +1,17 @@
 """Asks the service itself whether a run left anything behind, and compares with the ledger.
 
+Three roads lead from a session to its conversation. The id of its first message is the certain one,
+and costs a call for each. The attributes that each guest sent come fifty at a time, for whoever may
+read them. The journey id stands in what analytics shows, if it shows it, and as late as it does.
+
 How a conversation stands is told by analytics, which lags, and where that does not say that it is
 over by the conversation itself; where that is not shown (another division, no permission)
 analytics' word counts. What neither tells is *unknown*, and unknown is never taken for clean.
-
-How long after the proof of a session's end its conversation was over at the service.
 
 SessionClearedEvent ends the session; the conversation ends after it, asynchronously, and until then
 it may hold an agent. Our ledger knows when the proof came, the Platform API when the guest's part
 of the conversation was over. These are two clocks: where they are apart, so are all lags, and a
 conversation may seem to have ended before the proof (counted, and taken for no lag at all).
-
-Which conversation at the service belongs to which session of a ledger.
-
-Three roads lead there. The id of a session's first message is the certain one, and costs a call for
-each. The attributes that each guest sent come fifty at a time, for whoever may read them. The
-journey id stands in what analytics shows, if it shows it, and as late as analytics does.
 """
 
 import time

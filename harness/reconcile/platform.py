@@ -1,10 +1,9 @@
 """The Platform API of a run's target, what is known of it, and the time that the run spans.
 
-What the service has open in the run's queues and flows, counted before and after the run.
-
-The counts are those of the whole organisation: they show whether the run found the place empty and
-left it so, not whose the conversations are (``harness audit`` tells that). A count that can't be
-had never stops a run; it is said why.
+What the service has open in the run's queues and flows is counted before and after the run. These
+counts are of the whole organisation: they show whether the run found the place empty and left it
+so, not whose the conversations are (``harness audit`` tells that). A count that can't be had never
+stops a run; the record says why.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -1,16 +1,12 @@
-"""Ends the leftovers of a run from the guest's side: resume with the token, Clear, wait for proof.
+"""Ends the leftovers of a run, from the guest's side and, where that fails, from the operator's.
 
-Idempotent and resumable: each session that is proved ended is settled in its ledger file at once,
-so a second sweep, or one after an interruption, has only the rest to do.
+From the guest's side each is resumed with its token and cleared, and settled in its ledger file as
+soon as the proof comes: a second sweep, or one after an interruption, has only the rest to do. At
+the end of a run the same is done for its processes that died.
 
-At the end of a run: end the sessions of its processes that died before they could.
-
-Ends from the operator's side what could not be ended from the guest's: disconnect it.
-
-A disconnect takes effect a moment later, and is believed when it shows: each conversation is looked
-at until it is over or the time is up. What is not seen to have ended stays a leftover.
-
-A sweep of one run, with what it says meanwhile, and what it puts into the run's record.
+From the operator's side conversations are disconnected. That takes effect a moment later, and is
+believed when it shows: each is looked at until it is over or the time is up. What is not seen to
+have ended stays a leftover.
 """
 
 import os
