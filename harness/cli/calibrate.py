@@ -15,13 +15,15 @@ from harness.cli.parsing import Command, Namespace, option, reports_option
 from harness.config.run_config import LOG_FORMAT, take_variable
 from harness.errors import ExitCode
 from harness.machine import raise_file_limit, this_machine
+from harness.report.html.page import write_page
 from harness.rundir.layout import make_run_directory, new_run_id
 from harness.streams import open_console, show_json
 from harness.studies.calibrate.calibration import (
+    PAGE,
     as_dict,
+    calibration_page,
     show,
     write_calibration,
-    write_calibration_page,
 )
 from harness.studies.calibrate.runs import calibrate, read_rises
 
@@ -39,7 +41,7 @@ def run(args: Namespace) -> int:
         console.print("nothing could be measured: the machine lagged from the start", style="red")
         return ExitCode.NO_DATA
     kept = write_calibration(args.reports, calibration)
-    page = write_calibration_page(folder, calibration)
+    page = write_page(folder / PAGE, calibration_page(calibration))
     show(calibration, console)
     console.print(f"kept  {kept}\npage  {page}")
     if args.json:

@@ -24,13 +24,15 @@ from harness.cli.parsing import Command, Namespace, argument, option, reports_op
 from harness.config.run_config import CA_FILE, LOG_FORMAT, SLO, take_variable
 from harness.errors import ConfigError, ExitCode
 from harness.judge.objective import parse_objective
+from harness.report.html.page import write_page
 from harness.streams import open_console, show_json
 from harness.studies.capacity.answer import (
+    PAGE,
     as_dict,
+    capacity_page,
     figure_of,
     show,
     show_level,
-    write_capacity_page,
 )
 from harness.studies.capacity.runner import (
     Search,
@@ -88,7 +90,7 @@ def run(args: Namespace) -> int:
             simulator.stop()
     result = answer(search.plan, search.tried)
     shown = as_dict(by, result, search.levels, wanted=wanted, directory=str(search.directory))
-    page = write_capacity_page(search.directory, shown)
+    page = write_page(search.directory / PAGE, capacity_page(shown))
     show(by, result, shown, console)
     console.print(f"page  {page}")
     if args.json:

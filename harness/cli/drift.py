@@ -11,9 +11,11 @@ examples:
 
 from harness.cli.parsing import Command, Namespace, argument, option, reports_option, take_run
 from harness.errors import ConfigError, ExitCode
+from harness.report.html.page import write_page
+from harness.rundir.layout import DRIFT_PAGE
 from harness.streams import open_console, show_json
 from harness.studies.drift.figures import as_dict, assess_run
-from harness.studies.drift.page import show_drift, write_drift_page
+from harness.studies.drift.page import drift_page, show_drift
 from harness.studies.drift.trend import Drift
 from harness.units import seconds
 
@@ -43,7 +45,7 @@ def run(args: Namespace) -> int:
     if not args.json:
         show_drift(report, console)
     try:
-        page = write_drift_page(directory, report)
+        page = write_page(directory / DRIFT_PAGE, drift_page(directory.name, report))
         console.print(f"page  {page}")
     except ConfigError as error:  # the disk takes no more; the answer is known all the same
         console.print(f"no page: {error}", style="yellow")

@@ -17,11 +17,12 @@ from shlex import quote
 
 from harness.cli.parsing import Command, Namespace, option, reports_option, targets_option
 from harness.errors import ExitCode
+from harness.report.html.page import write_page
 from harness.rundir.layout import make_run_directory, new_run_id, write_json, write_new
 from harness.streams import open_console
 from harness.studies.plan.inputs import read_inputs
 from harness.studies.plan.model import plan_launch
-from harness.studies.plan.page import locustfile_of, plan_rows, show, write_plan_page
+from harness.studies.plan.page import PAGE, locustfile_of, plan_page, plan_rows, show
 
 
 def run(args: Namespace) -> int:
@@ -40,13 +41,13 @@ def run(args: Namespace) -> int:
     if args.locustfile is None:
         write_new(path, locustfile)
     rows = plan_rows(wanted, plan, machines=inputs.machines, arrivals=inputs.arrivals)
-    page = write_plan_page(folder, wanted, plan, rows, locustfile=locustfile)
+    page = write_page(folder / PAGE, plan_page(wanted, plan, rows, locustfile=locustfile))
     facts = {
         "wanted": asdict(wanted),
         "machines": inputs.machines,
         "arrivals": inputs.arrivals,
         "locustfile": str(path),
-        "plan": plan.as_dict(),
+        "plan": asdict(plan),
     }
     kept = write_json(folder / "plan.json", facts)
     if args.json:

@@ -70,7 +70,7 @@ def test_a_page_lies_beside_the_run_unless_it_can_not_be_written(
     def full(*_: object) -> None:
         raise ConfigError("drift.html can't be written: No space left on device")
 
-    monkeypatch.setattr(drift, "write_drift_page", full)
+    monkeypatch.setattr(drift, "write_page", full)
     assert main(["drift", str(run_dir), "--json"]) == ExitCode.OBJECTIVES
     output = capsys.readouterr()
     assert "no page: drift.html can't be written" in output.err

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from browser import Browser
 
+from harness.report.html.page import write_page
 from harness.studies.drift.assess import Side, Watched, assess
-from harness.studies.drift.page import write_drift_page
+from harness.studies.drift.page import drift_page
 
 pytestmark = pytest.mark.browser
 
@@ -25,7 +26,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
         for name, drift in names
     ]
     report = assess(watched, sessions=20_000, leftovers=100, duration_s=at[-1])
-    return write_drift_page(tmp_path_factory.mktemp("soak"), report).as_uri()
+    folder = tmp_path_factory.mktemp("soak")
+    return write_page(folder / "drift.html", drift_page("soak", report)).as_uri()
 
 
 @pytest.mark.parametrize("width", [1280, 390])

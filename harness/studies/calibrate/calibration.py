@@ -18,7 +18,7 @@ from rich.table import Table as TerminalTable
 
 from harness.errors import ConfigError, expect
 from harness.measure.recorder import LATE_MS
-from harness.report.html.page import Items, Page, Section, Table, Tile, numbers, texts, write_page
+from harness.report.html.page import Items, Page, Section, Table, Tile, numbers, texts
 from harness.rundir.layout import reading, write_json
 
 CALIBRATION = "calibration.json"
@@ -270,8 +270,8 @@ def _rate(rate: Rate | None, what: str, kind: str) -> Row:
     return Row(what, kind, reached, safe, lag, rate.limit)
 
 
-def write_calibration_page(folder: Path, calibration: Calibration) -> Path:
-    """Write ``calibration.html``. Raises ConfigError when that is not possible."""
+def calibration_page(calibration: Calibration) -> Page:
+    """What to count on first, then every figure, and on what it rests."""
     best = calibration.best()
     processes = "1 process" if calibration.processes == 1 else f"{calibration.processes} processes"
     columns = [
@@ -279,7 +279,7 @@ def write_calibration_page(folder: Path, calibration: Calibration) -> Path:
         *numbers("Reached", "Count on", "Lag there"),
         *texts("Ended by"),
     ]
-    page = Page(
+    return Page(
         title="What this machine can generate",
         kicker="Calibration",
         about=f"{calibration.host} · {calibration.cores} cores · {processes} · "
@@ -303,7 +303,6 @@ def write_calibration_page(folder: Path, calibration: Calibration) -> Path:
         ],
         foot="Lag is how late the generator itself was, at the 99th percentile.",
     )
-    return write_page(folder / PAGE, page)
 
 
 def _headline(best: Carried) -> str:

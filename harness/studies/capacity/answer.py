@@ -32,7 +32,6 @@ from harness.report.html.page import (
     level,
     numbers,
     texts,
-    write_page,
 )
 from harness.report.story import Row
 from harness.report.wording import capital, in_words, sentence
@@ -293,16 +292,8 @@ def show(by: Raised, answer: Answer, shown: Mapping[str, Any], console: Console)
     )
 
 
-def write_capacity_page(directory: Path, answer: Mapping[str, Any]) -> Path:
-    """Write ``capacity.html`` from the answer (as ``harness capacity --json`` prints it).
-
-    Raises ConfigError when that is not possible.
-    """
-    return write_page(directory / PAGE, capacity_page(answer))
-
-
 def capacity_page(answer: Mapping[str, Any]) -> Page:
-    """The page: the answer, the curve, every level, and what the levels say together."""
+    """The answer (as ``--json`` prints it), the curve, the levels, what they say together."""
     by = Raised(answer["by"])
     levels = sorted(answer["levels"], key=by.load_of)
     headline = capital(str(answer["answer"]))

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from math import inf
-from pathlib import Path
 from statistics import median
 
 from rich.console import Console
@@ -33,11 +32,9 @@ from harness.report.html.page import (
     numbers,
     pill,
     texts,
-    write_page,
 )
 from harness.report.story import Row
 from harness.report.wording import capital, percent_text, with_unit
-from harness.rundir.layout import DRIFT_PAGE
 from harness.streams import plain_table
 from harness.studies.drift.assess import ORDER, DriftReport, Finding, Leak, Side
 from harness.studies.drift.trend import Drift, Trend
@@ -141,11 +138,6 @@ NAMED = {
     "memory": "Memory of the harness",
     "descriptors": "Open files of the harness",
 }
-
-
-def write_drift_page(run_dir: Path, report: DriftReport) -> Path:
-    """Write ``drift.html`` beside the run's files. Raises ConfigError when that can't be done."""
-    return write_page(run_dir / DRIFT_PAGE, drift_page(run_dir.name, report))
 
 
 def drift_page(run: str, report: DriftReport) -> Page:

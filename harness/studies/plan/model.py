@@ -1,7 +1,7 @@
 """What a launch needs: load, connections, agents, machines, the test of it and what it costs."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import ceil, inf, sqrt
 
 from scipy.stats import poisson
@@ -221,10 +221,6 @@ class LaunchPlan:
     warnings: tuple[str, ...]
     assumptions: tuple[str, ...]
     unknown: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, object]:
-        """For ``--json``."""
-        return asdict(self)
 
 
 def plan_launch(

@@ -4,7 +4,6 @@ And as a locustfile, whose guests come at whatever rate a run asks for.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table as TerminalTable
@@ -20,10 +19,9 @@ from harness.report.html.page import (
     Tile,
     numbers,
     texts,
-    write_page,
 )
 from harness.report.wording import sentence
-from harness.studies.plan.model import SPARE, LaunchPlan, PlannedRun, Wanted
+from harness.studies.plan.model import SPARE, LaunchPlan, PlannedRun, Wanted, rate_text
 from harness.units import duration_text, figure_text
 
 PAGE = "plan.html"
@@ -181,10 +179,8 @@ def _cost(plan: LaunchPlan) -> tuple[str, str]:
     return f"{messages:,} messages", why
 
 
-def write_plan_page(
-    folder: Path, wanted: Wanted, plan: LaunchPlan, rows: Rows, *, locustfile: str
-) -> Path:
-    """Write ``plan.html``. Raises ConfigError when that is not possible."""
+def plan_page(wanted: Wanted, plan: LaunchPlan, rows: Rows, *, locustfile: str) -> Page:
+    """Whether it fits, what it takes, the runs to make, and their locustfile."""
     table = Table(
         "What it takes", texts("What") + numbers("Figure") + texts("Why"), rows, cards=True
     )
@@ -200,32 +196,24 @@ def write_plan_page(
         Section("What this assumes", [Items(plan.assumptions)]),
         Section("What it could not tell", [Items(plan.unknown)]),
     ]
-    return write_page(
-        folder / PAGE,
-        Page(
-            title=f"Plan of a launch: {_headline(wanted, plan)}",
-            kicker="Plan of a launch",
-            about=f"{wanted.chats_per_h:,.0f} chats an hour, {duration_text(wanted.handle_s)} each",
-            tone=_tone(wanted, plan),
-            headline=_headline(wanted, plan),
-            why=_why(wanted, plan),
-            notices=list(map(sentence, (*plan.obstacles, *plan.warnings))),
-            tiles=_tiles(wanted, plan),
-            sections=sections,
-            foot="Agents by Erlang C, or Erlang A where guests give up; guests in session by "
-            "Little's law; what chance adds is exceeded once in a thousand.",
-        ),
+    fits = plan.headroom is not None and _sure(wanted)
+    return Page(
+        title=f"Plan of a launch: {_headline(wanted, plan)}",
+        kicker="Plan of a launch",
+        about=f"{wanted.chats_per_h:,.0f} chats an hour, {duration_text(wanted.handle_s)} each",
+        tone="fail" if plan.obstacles else "pass" if fits else "no_data",
+        headline=_headline(wanted, plan),
+        why=_why(wanted, plan),
+        notices=list(map(sentence, (*plan.obstacles, *plan.warnings))),
+        tiles=_tiles(wanted, plan),
+        sections=sections,
+        foot="Agents by Erlang C, or Erlang A where guests give up; guests in session by "
+        "Little's law; what chance adds is exceeded once in a thousand.",
     )
 
 
 def _sure(wanted: Wanted) -> bool:
     return wanted.capacity is None or wanted.capacity.sure
-
-
-def _tone(wanted: Wanted, plan: LaunchPlan) -> str:
-    if plan.obstacles:
-        return "fail"
-    return "pass" if plan.headroom is not None and _sure(wanted) else "no_data"
 
 
 def _headline(wanted: Wanted, plan: LaunchPlan) -> str:
@@ -285,9 +273,7 @@ def locustfile_of(wanted: Wanted, plan: LaunchPlan) -> str:
         occupancy=f"{plan.occupancy:,.0f}",
         session=f"{plan.session_s:.5g}",
         messages=f"{wanted.messages:g}",
-        rate=f"{plan.peak_per_min:.0f}"
-        if plan.peak_per_min >= 1000
-        else f"{plan.peak_per_min:.4g}",
+        rate=rate_text(plan.peak_per_min),
         over=f"{wanted.test_s:g}s",
         spare=SPARE,
     )

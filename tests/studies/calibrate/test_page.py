@@ -1,17 +1,17 @@
 """The calibration's page says what to count on, first, and what ended each rise."""
 
 from dataclasses import replace
-from pathlib import Path
 
+from harness.report.html.page import render
 from harness.studies.calibrate.calibration import (
     Calibration,
     Carried,
     HeldSessions,
     Limit,
     Rate,
+    calibration_page,
     disturbances,
     rows_of,
-    write_calibration_page,
 )
 
 CARRIED = Carried(
@@ -28,8 +28,8 @@ FOUND = Calibration(
 )
 
 
-def test_the_answer_comes_first_and_markup_is_escaped(tmp_path: Path) -> None:
-    html = write_calibration_page(tmp_path, FOUND).read_text()
+def test_the_answer_comes_first_and_markup_is_escaped() -> None:
+    html = render(calibration_page(FOUND))
     assert "<h1>Count on 140 new guests a second</h1>" in html
     assert "load&lt;b&gt;1" in html
     assert "19,000" in html
@@ -51,20 +51,20 @@ def test_rows_tell_a_limit_from_a_floor() -> None:
     ]
 
 
-def test_other_work_on_the_machine_is_said(tmp_path: Path) -> None:
+def test_other_work_on_the_machine_is_said() -> None:
     assert disturbances(FOUND) == ""
     assert disturbances(replace(FOUND, kinds={"tls": replace(CARRIED, others=0.05)})) == ""
     kinds = {"plain": replace(CARRIED, others=0.3), "tls": replace(CARRIED, others=0.52)}
     disturbed = replace(FOUND, kinds=kinds)
     sentence = disturbances(disturbed)
     assert sentence.startswith("Measured while other work took 30% (plain) and 52% (TLS) of this")
-    html = write_calibration_page(tmp_path, disturbed).read_text()
+    html = render(calibration_page(disturbed))
     assert sentence in html
     assert 'class="verdict no_data"' in html
 
 
-def test_nothing_measured_is_said(tmp_path: Path) -> None:
+def test_nothing_measured_is_said() -> None:
     nothing = replace(FOUND, kinds={"tls": replace(CARRIED, guests=None, messages=None)})
-    html = write_calibration_page(tmp_path, nothing).read_text()
+    html = render(calibration_page(nothing))
     assert "How many new guests a second is not known" in html
     assert "So much load can come" not in html

@@ -10,7 +10,7 @@ import pytest
 from harness.errors import ConfigError
 from harness.report.html import page
 from harness.studies.drift.assess import DriftReport, Side, Watched, assess
-from harness.studies.drift.page import assumptions, drift_page, title_of, write_drift_page
+from harness.studies.drift.page import assumptions, drift_page, title_of
 from harness.studies.drift.trend import Drift, Trend
 
 AT = tuple(np.linspace(0, 8 * 3600.0, 240))
@@ -129,13 +129,13 @@ def test_names_in_words() -> None:
     assert title_of("something new") == "something new"
 
 
-def test_the_page_lies_beside_the_run_or_says_why_not(tmp_path: Path) -> None:
-    written = write_drift_page(tmp_path, soak())
-    assert written == tmp_path / "drift.html"
+def test_a_page_is_written_whole_or_says_why_not(tmp_path: Path) -> None:
+    drifts = drift_page("run", soak())
+    written = page.write_page(tmp_path / "drift.html", drifts)
     assert "<h1>Nothing drifts</h1>" in written.read_text()
     assert os.listdir(tmp_path) == ["drift.html"]
     with pytest.raises(ConfigError, match="can't be written"):
-        write_drift_page(tmp_path / "gone", soak())
+        page.write_page(tmp_path / "gone" / "drift.html", drifts)
 
 
 def test_a_sudden_change_is_told_with_its_moment() -> None:

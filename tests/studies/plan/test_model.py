@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -238,7 +238,7 @@ def test_doubts_are_told() -> None:
 
 
 def test_a_plan_is_plain_json() -> None:
-    plain = json.loads(json.dumps(plan_launch(LAUNCH).as_dict(), allow_nan=False))
+    plain = json.loads(json.dumps(asdict(plan_launch(LAUNCH)), allow_nan=False))
     assert plain["agents"]["places"] == plan_launch(LAUNCH).agents.places
 
 

@@ -1,13 +1,13 @@
 """The plan's page gives a manager the answer first, and never a better one than there is."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.report.html.page import render
 from harness.studies.plan.model import Capacity, Wanted, plan_launch
-from harness.studies.plan.page import write_plan_page
+from harness.studies.plan.page import plan_page
 
 LAUNCH = Wanted(chats_per_h=3000, peak_factor=1.6, handle_s=480, messages=12)
 
@@ -21,14 +21,11 @@ LAUNCH = Wanted(chats_per_h=3000, peak_factor=1.6, handle_s=480, messages=12)
         ({"chats_per_h": 60_000}, "It does not fit: 1 thing stands against it", "fail"),
     ],
 )
-def test_the_answer_comes_first(
-    tmp_path: Path, changes: dict[str, Any], headline: str, tone: str
-) -> None:
+def test_the_answer_comes_first(changes: dict[str, Any], headline: str, tone: str) -> None:
     wanted = replace(LAUNCH, **changes)
     plan = plan_launch(wanted)
     rows = [("what <b>", "7", "because")]
-    page = write_plan_page(tmp_path, wanted, plan, rows, locustfile="x < 1")
-    html = page.read_text()
+    html = render(plan_page(wanted, plan, rows, locustfile="x < 1"))
     assert f"<h1>{headline}</h1>" in html
     assert f'class="verdict {tone}"' in html
     assert "what &lt;b&gt;" in html
@@ -41,9 +38,9 @@ def test_the_answer_comes_first(
         assert f"<li>{sentence[0].upper()}{sentence[1:]}.</li>" in html
 
 
-def test_each_command_follows_what_it_is_for_and_none_is_cut_off(tmp_path: Path) -> None:
+def test_each_command_follows_what_it_is_for_and_none_is_cut_off() -> None:
     plan = plan_launch(LAUNCH)
-    html = write_plan_page(tmp_path, LAUNCH, plan, [], locustfile="x").read_text()
+    html = render(plan_page(LAUNCH, plan, [], locustfile="x"))
     commands = html[html.index('<pre tabindex="0" class="wraps">') :].partition("</pre>")[0]
     for run in plan.runs:
         assert f"# {run.why}" in commands
