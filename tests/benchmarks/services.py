@@ -27,7 +27,7 @@ from harness.studies.capacity.holding import (
     judge_level,
     look,
     show_errors,
-    show_time,
+    show_figure,
     wandering,
 )
 from harness.studies.capacity.models import Reading
@@ -216,7 +216,7 @@ def shows_of(level: Level, limit_s: float) -> Shows:
         found = {}
         times = Blocks(rows).estimate(95, confidence=CONFIDENCE)
         if times.figure is not None:
-            found["reply p95"] = show_time(times, limit_s, held)
+            found["reply p95"] = show_figure(times, limit_s, held)
         bad = np.bincount(place[level.failed[inside]], minlength=BLOCKS).tolist()
         whole = np.bincount(place, minlength=BLOCKS).tolist()
         share = estimate_share(list(zip(bad, whole, strict=True)), confidence=CONFIDENCE)

@@ -297,11 +297,13 @@ def capacity_page(answer: Mapping[str, Any]) -> Page:
     by = Raised(answer["by"])
     levels = sorted(answer["levels"], key=by.load_of)
     headline = capital(str(answer["answer"]))
+    open_points = Items(answer["could_not_tell"])
+    rests: list[Block] = [Items(answer["assumes"]), Heading("What it could not tell"), open_points]
     sections = [
         _curve(answer, by, levels),
         _levels(by, levels),
         _fits(answer),
-        _assumptions(answer),
+        Section("What this rests on", rests),
     ]
     return Page(
         title=f"Capacity: {headline}",
@@ -325,11 +327,13 @@ def _why(answer: Mapping[str, Any], by: Raised) -> str:
                 f"So many guests {many} before the objectives are missed; the true limit lies "
                 "between these two with a confidence of 95 %."
             ]
-            if centre := _number_of(answer.get("centre")):
+            if answer["centre"] is not None:
                 rate = " a minute" if by is Raised.RATE else ""
-                parts.append(f"Most likely it is {centre}{rate}.")
-            if objective := _objective(answer["broke_first"].partition(": ")[0]):
-                parts.append(f"Beyond it this no longer holds: {objective}.")
+                parts.append(f"Most likely it is {answer['centre']:,.0f}{rate}.")
+            if objective := answer["broke_first"].partition(": ")[0]:
+                words = in_words(objective)  # the written form beside it
+                both = f"{words} ({objective})" if words else objective
+                parts.append(f"Beyond it this no longer holds: {both}.")
             return " ".join(parts)
         case "changed":
             return (
@@ -365,10 +369,9 @@ def _tiles(answer: Mapping[str, Any], by: Raised, levels: Levels) -> list[Tile]:
             Tile(duration_text(stay) if stay else "-", "in session, each"),
         ]
     if answer["headroom"] is not None:
-        wanted = _number_of(answer.get("wanted"))
+        wanted = answer["wanted"]
         share, against = f"{answer['headroom'] * 100:+.0f} %", "headroom against what is wanted"
-        note = f"{wanted} {by.words}" if wanted else ""
-        tiles.append(Tile(share, against, note, bad=answer["headroom"] < 0))
+        tiles.append(Tile(share, against, f"{wanted:,.0f} {by.words}", bad=answer["headroom"] < 0))
     tiles.append(Tile(str(len(levels)), "levels tried"))
     return [*tiles, Tile(f"{answer['minutes']:.1f}", "minutes of load")]
 
@@ -377,11 +380,12 @@ def _levels(by: Raised, levels: Levels) -> Section:
     highest = max(map(by.load_of, levels), default=1.0)
     rows: list[Sequence[Cell]] = []
     for one in levels:
+        load = by.load_of(one)
         figures = ", ".join(f"{text}: {figure}" for text, figure in one["figures"].items())
         rows.append(
             (
-                _load(by, by.load_of(one)),
-                level(by.load_of(one) / highest, TONES[one["judged"]]),
+                _number(by.shown(load)) if by is Raised.RATE else f"{load:,.0f}",
+                level(load / highest, TONES[one["judged"]]),
                 WORDS[one["judged"]] + (", held again" if one.get("again") else ""),
                 _beside(by, one),
                 _number(one["replies_per_s"]),
@@ -400,9 +404,7 @@ def _levels(by: Raised, levels: Levels) -> Section:
     )
 
 
-def _fits(answer: Mapping[str, Any]) -> Section | None:
-    if not answer.get("fits"):
-        return None
+def _fits(answer: Mapping[str, Any]) -> Section:
     rows = [
         Row(name, says, f"In doubt: {doubts}." if doubts else "")
         for name, says, doubts in sentences(answer["fits"])
@@ -413,17 +415,6 @@ def _fits(answer: Mapping[str, Any]) -> Section | None:
         "Checks against theory. None of them is the answer; where one is in doubt, the reason "
         "stands beside it.",
     )
-
-
-def _assumptions(answer: Mapping[str, Any]) -> Section | None:
-    if not answer.get("assumes"):
-        return None  # an older search
-    blocks: list[Block] = [
-        Items(answer["assumes"]),
-        Heading("What it could not tell"),
-        Items(answer["could_not_tell"]),
-    ]
-    return Section("What this rests on", blocks)
 
 
 def _curve(answer: Mapping[str, Any], by: Raised, levels: Levels) -> Section | None:
@@ -477,26 +468,12 @@ def knee_chart(
     )
 
 
-def _load(by: Raised, load: float) -> str:
-    return _number(by.shown(load)) if by is Raised.RATE else f"{load:,.0f}"
-
-
 def _beside(by: Raised, level: Mapping[str, Any]) -> str:
     """The other quantity: measured at that level."""
     if by is Raised.RATE:
         return _number(level.get("occupancy"))
     per_s = level.get("arrivals_per_s")
     return _number(None if per_s is None else per_s * 60)
-
-
-def _objective(text: str) -> str:
-    """In plain words, with the written form beside it."""
-    words = in_words(text)
-    return f"{words} ({text})" if words else text
-
-
-def _number_of(value: float | None) -> str:
-    return "" if value is None else f"{value:,.0f}"
 
 
 def _number(value: float | None) -> str:

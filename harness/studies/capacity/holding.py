@@ -13,7 +13,6 @@ from enum import StrEnum
 from itertools import pairwise
 from math import hypot, inf, log, sqrt
 from statistics import NormalDist
-from typing import Protocol
 
 from harness.errors import ConfigError
 from harness.measure.statistics import Estimate, Share
@@ -50,17 +49,6 @@ class Standing(StrEnum):
     MISSED = "missed"
 
 
-class Bounds(Protocol):
-    """A figure and the interval that it lies in; None where that is not known."""
-
-    @property
-    def figure(self) -> float | None: ...
-    @property
-    def low(self) -> float | None: ...
-    @property
-    def high(self) -> float | None: ...
-
-
 def judge_level(
     objectives: Sequence[Standing],
     *,
@@ -85,7 +73,7 @@ def judge_level(
     return Judged.UNDER
 
 
-def standing(estimate: Bounds, limit: float, *, progress: float = 1.0) -> Standing:
+def standing(estimate: Estimate | Share, limit: float, *, progress: float = 1.0) -> Standing:
     """An upper limit against a figure's interval; CLOSE where there is none.
 
     ``progress`` is how much of its longest time the level has been held, above 0 up to 1. Looking
@@ -176,22 +164,9 @@ class Look:
     """how far the objective that is nearest to breaking is from its limit"""
 
 
-def show_time(estimate: Estimate, limit: float, progress: float) -> Shown:
-    """A percentile of a time; ``progress`` as in :func:`standing`."""
-    return _shown(estimate, limit, progress, read_time)
-
-
-def show_share(share: Share, limit: float, progress: float) -> Shown:
-    """A share of outcomes."""
-    return _shown(share, limit, progress, read_share)
-
-
-def _shown(
-    estimate: Estimate | Share,
-    limit: float,
-    progress: float,
-    read: Callable[[float, float, float], Reading],
-) -> Shown:
+def show_figure(estimate: Estimate | Share, limit: float, progress: float) -> Shown:
+    """A percentile of a time, or a share of outcomes; ``progress`` as in :func:`standing`."""
+    read = read_time if isinstance(estimate, Estimate) else read_share
     low, figure, high = estimate.low, estimate.figure, estimate.high
     of_limit = reading = None
     if figure is not None and limit:
@@ -212,7 +187,7 @@ def show_errors(share: Share, progress: float) -> Shown | None:
     """
     if not share.figure:
         return None
-    shown = show_share(share, MOST_ERRORS, progress)
+    shown = show_figure(share, MOST_ERRORS, progress)
     if shown.standing is Standing.CLOSE and share.figure <= MOST_ERRORS and progress >= 1:
         return replace(shown, standing=Standing.MET)
     return shown

@@ -46,8 +46,7 @@ from harness.studies.capacity.holding import (
     look,
     nearest,
     show_errors,
-    show_share,
-    show_time,
+    show_figure,
     wandering,
 )
 from harness.studies.capacity.models import Reading
@@ -212,7 +211,7 @@ class _Part:
         else:
             figure += ", too few to tell"
         return ObjectiveStanding(
-            show_time(estimate, objective.limit, self.progress), figure, estimate.enough
+            show_figure(estimate, objective.limit, self.progress), figure, estimate.enough
         )
 
     def _of_outcomes(self, objective: Objective) -> ObjectiveStanding | None:
@@ -222,7 +221,7 @@ class _Part:
         if share.figure is None:
             return None
         return ObjectiveStanding(
-            show_share(share, objective.limit, self.progress), _share_text(share)
+            show_figure(share, objective.limit, self.progress), _share_text(share)
         )
 
     def _share_of(self, operation: str, kinds: Collection[Outcome]) -> tuple[Share, Outcome]:

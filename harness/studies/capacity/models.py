@@ -54,8 +54,7 @@ class Scalability:
 
     def throughput(self, concurrency: float) -> float:
         """Fitted throughput at a concurrency of 0 or more."""
-        n = concurrency
-        return self.lambda_ * n / (1 + self.sigma * (n - 1) + self.kappa * n * (n - 1))
+        return float(_law(np.asarray(concurrency), self.lambda_, self.sigma, self.kappa))
 
     @property
     def peak_concurrency(self) -> float:

@@ -78,22 +78,15 @@ class Search:
         )
 
     @property
-    def hold_s(self) -> float:
-        """Judged time of a level until the first look."""
-        return seconds(self.options["hold"])
-
-    @property
-    def longest_s(self) -> float:
-        """Judged time of a level at most."""
-        longest = self.options.get("longest")
-        return seconds(longest) if longest else LONGEST * self.hold_s
-
-    @property
     def holding(self) -> Holding:
         """How long a level is held."""
-        settle = self.options.get("settle")
-        settle_s = seconds(settle) if settle else SETTLE * self.hold_s
-        return Holding(hold_s=self.hold_s, longest_s=self.longest_s, settle_s=settle_s)
+        hold_s = seconds(self.options["hold"])
+        longest, settle = self.options.get("longest"), self.options.get("settle")
+        return Holding(
+            hold_s=hold_s,
+            longest_s=seconds(longest) if longest else LONGEST * hold_s,
+            settle_s=seconds(settle) if settle else SETTLE * hold_s,
+        )
 
     @property
     def tried(self) -> list[Tried]:
@@ -144,7 +137,7 @@ def check_options(options: Mapping[str, Any]) -> Search:
         usual = 1 <= seconds(text, option) <= LONGEST_HOLD_S
         expect(usual, option, "one second or more and up to a day", repr(text))
     if longest := options["longest"]:
-        enough = seconds(longest, "--longest") >= search.hold_s
+        enough = seconds(longest, "--longest") >= seconds(options["hold"])
         expect(enough, "--longest", "no less than --hold", repr(longest))
     if settle := options.get("settle"):
         expect(
@@ -195,7 +188,7 @@ def resume_search(directory: Path) -> Search:
         state = orjson.loads(text)
         expect(state["schema"] == SCHEMA, f"{path}: schema", str(SCHEMA), state["schema"])
         search = Search(directory, dict(state["asked"]), list(state["levels"]))
-        _ = search.plan, search.tried, search.hold_s, search.longest_s, search.options["target"]
+        _ = search.plan, search.tried, search.holding, search.options["target"]
     return search
 
 
@@ -243,7 +236,7 @@ def run_level(
         warmup_s=warmup_s,
         begin_s=finished.begin_s,
         end_s=finished.end_s,
-        longest_s=search.longest_s,
+        longest_s=search.holding.longest_s,
         guests=load if search.by is Raised.OCCUPANCY else None,
     )
     search.levels.append(
@@ -354,7 +347,12 @@ def check_files(options: Mapping[str, Any]) -> None:
         texts += [objective.text for objective in read_objectives(Path(options["slo"]))]
     if options["target"] == "sim":
         if options["sim_profile"]:
-            _check_profile(options["sim_profile"])
+            path = options["sim_profile"]
+            try:
+                simulator_options.read(simulator_options.Options(profile=path))
+            except ConfigError as error:
+                why = str(error).removeprefix(f"{path}: ").removeprefix("profile: ")
+                raise ConfigError(f"--sim-profile: {path}: {why}") from None
     else:
         if options["sim_profile"]:
             raise ConfigError("--sim-profile and --target do not go together")
@@ -396,11 +394,3 @@ def _check_objectives(texts: list[str]) -> None:
     subjects = {parse_objective(text, place="objectives").subject for text in texts}
     if subjects <= set(GENERATORS_OWN):
         raise ConfigError(f"{why} --objective 'reply p95 < 5s'")
-
-
-def _check_profile(path: str) -> None:
-    try:
-        simulator_options.read(simulator_options.Options(profile=path))
-    except ConfigError as error:
-        why = str(error).removeprefix(f"{path}: ").removeprefix("profile: ")
-        raise ConfigError(f"--sim-profile: {path}: {why}") from None

@@ -14,7 +14,7 @@ from harness.studies.capacity.holding import (
     change_between,
     look,
     show_errors,
-    show_time,
+    show_figure,
     wandering,
 )
 
@@ -34,7 +34,7 @@ def p95(figure: float, error: float = 0.03, progress: float = 1.0) -> dict[str, 
         confidence=0.99,
         error_share=error,
     )
-    return {"reply p95": show_time(estimate, LIMIT_MS, progress)}
+    return {"reply p95": show_figure(estimate, LIMIT_MS, progress)}
 
 
 def course(figure: Callable[[float], float]) -> Callable[..., Mapping[str, Shown]]:

@@ -31,6 +31,12 @@ def answer(**changes: Any) -> dict[str, Any]:
         "centre": 389.0,
         "broke_first": "reply p95 <b>: 700 ms",
         "headroom": 0.2,
+        "wanted": 300.0,
+        "assumes": [],
+        "could_not_tell": [],
+        "fits": {
+            name: {"why_not": "too few levels"} for name in ("scalability", "queueing", "little")
+        },
         "levels": [over, level],
         "minutes": 3.25,
         "directory": "reports/capacity-1",
@@ -76,7 +82,7 @@ def test_the_curve_is_drawn_where_levels_have_figures() -> None:
             answer()["levels"], ([1.2, 1.4, 1.6], [0.5, 0.6, 0.7]), strict=True
         )
     ]
-    html = render(answer(levels=levels, wanted=300.0))
+    html = render(answer(levels=levels))
     assert html.count('class="dot"') == 2
     assert "the limit" in html
     assert "Most likely it is 389 a minute." in html

@@ -99,7 +99,7 @@ def test_a_search_is_resumed_as_it_was(tmp_path: Path) -> None:
     (level,) = again.tried
     assert (level.rate, level.judged, level.minutes) == (1.0, Judged.UNDER, 1.5)
     assert level.reading == Reading(value=-0.4, error=0.1)
-    assert (again.hold_s, again.longest_s) == (60.0, 960.0)
+    assert (again.holding.hold_s, again.holding.longest_s) == (60.0, 960.0)
     assert "reply p95 < 500ms" in (search.directory / "objectives.toml").read_text()
 
 
