@@ -54,10 +54,8 @@ class Watched:
 class Finding:
     """A watched figure and its trend; ``limit_in_s`` is (earliest, latest) from the run's end."""
 
-    name: str
-    side: Side
-    trend: Trend
     watched: Watched
+    trend: Trend
     limit_in_s: tuple[float, float] | None = None
 
 
@@ -93,7 +91,7 @@ class DriftReport:
         return [
             one
             for one in self.findings
-            if one.trend.verdict is verdict and side in (None, one.side)
+            if one.trend.verdict is verdict and side in (None, one.watched.side)
         ]
 
     def leak_is(self, verdict: Drift) -> bool:
@@ -103,7 +101,7 @@ class DriftReport:
     @property
     def drifting_sides(self) -> set[Side]:
         """Whose figures drift."""
-        return {one.side for one in self.of(Drift.DRIFTING)}
+        return {one.watched.side for one in self.of(Drift.DRIFTING)}
 
     @property
     def sentence(self) -> str:
@@ -119,7 +117,7 @@ class DriftReport:
         named = ", ".join(map(_change_text, self.of(Drift.DRIFTING)))
         sides = self.drifting_sides
         if sides == {Side.SERVICE}:
-            own = [one.trend.verdict for one in self.findings if one.side is Side.HARNESS]
+            own = [one.trend.verdict for one in self.findings if one.watched.side is Side.HARNESS]
             calm = own and set(own) <= {Drift.FLAT, Drift.IMPROVING}
             shown = "flat" if calm else "not shown flat"
             parts.append(f"The service drifts: {named}; the harness itself is {shown}.")
@@ -187,11 +185,7 @@ def assess(
         if figure_trend.verdict is Drift.DRIFTING and figure_trend.falls and item.less_is_better:
             figure_trend = replace(figure_trend, verdict=Drift.IMPROVING)
         reached = None if item.limit is None else figure_trend.limit_reached_in_s(item.limit)
-        findings.append(
-            Finding(
-                name=item.name, side=item.side, trend=figure_trend, watched=item, limit_in_s=reached
-            )
-        )
+        findings.append(Finding(watched=item, trend=figure_trend, limit_in_s=reached))
     leak = None
     if sessions:
         leak = leak_of(
@@ -254,10 +248,10 @@ def _change_text(finding: Finding) -> str:
         step, unit = trend.step, finding.watched.unit
         at = duration_text(round(step.at_s - finding.watched.at_s[0]))
         before, after = (f"{level:.4g}{unit and ' ' + unit}" for level in (step.before, step.after))
-        return f"{finding.name} went from {before} to {after} at once, {at} into the run"
+        return f"{finding.watched.name} went from {before} to {after} at once, {at} into the run"
     change = trend.of_start(trend.change or 0.0)
     amount = f"{change:+.1%}" if trend.relative else f"{change:+.4g}"
-    text = f"{finding.name} {amount} over {duration_text(trend.span_s)}"
+    text = f"{finding.watched.name} {amount} over {duration_text(trend.span_s)}"
     if finding.limit_in_s is not None:
         earliest, latest = finding.limit_in_s
         until = "" if latest == inf else f" to {about_text(latest)}"
@@ -267,4 +261,4 @@ def _change_text(finding: Finding) -> str:
 
 def _undecided_text(finding: Finding) -> str:
     why = finding.trend.open_because
-    return f"{finding.name} ({why})" if why else finding.name
+    return f"{finding.watched.name} ({why})" if why else finding.watched.name

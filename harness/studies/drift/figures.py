@@ -286,8 +286,8 @@ def as_dict(report: DriftReport) -> Mapping[str, Any]:
         "leak": leak and {key: getattr(leak, key) for key in LEAK},
         "findings": [
             {
-                "name": finding.name,
-                "side": str(finding.side),
+                "name": finding.watched.name,
+                "side": str(finding.watched.side),
                 **{key: getattr(finding.trend, key) for key in TREND},
                 "unit": finding.watched.unit,
                 "step": finding.trend.step and asdict(finding.trend.step),

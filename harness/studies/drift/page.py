@@ -169,7 +169,7 @@ def _courses(findings: Sequence[Finding]) -> Section:
     figures = [
         Figure(
             key=f"course-{number}",
-            title=title_of(one.name),
+            title=title_of(one.watched.name),
             about=_sentence(one),
             says=f"{one.trend.verdict} over the run; the same figures follow as a table",
             pill=_pill(one),
@@ -191,8 +191,8 @@ def _courses(findings: Sequence[Finding]) -> Section:
 def _table(findings: Sequence[Finding]) -> Section:
     rows = [
         (
-            NAMED.get(one.name, one.name),
-            WHOSE[one.side],
+            NAMED.get(one.watched.name, one.watched.name),
+            WHOSE[one.watched.side],
             _pill(one),
             *_ends_text(one),
             _change(one),
@@ -341,12 +341,12 @@ def _between(finding: Finding) -> str:
 
 def _news(finding: Finding) -> str:
     """What happened to a figure that drifts, for whoever reads one sentence only."""
-    trend, title = finding.trend, title_of(finding.name)
+    trend, title = finding.trend, title_of(finding.watched.name)
     if trend.step is not None:
         return f"{title}: {_at_once(finding)}"
     start, end = _ends_text(finding)
     change, before = _change(finding), duration_text(round(trend.span_s))
-    operation, _, figure = finding.name.rpartition(" ")
+    operation, _, figure = finding.watched.name.rpartition(" ")
     often = {"p50": "Half of the", "p95": "One in twenty"}.get(figure)
     if operation in OPERATIONS and often:
         often += f" {OPERATIONS[operation].many} {'takes' if figure == 'p95' else 'take'}"
@@ -438,8 +438,8 @@ def show_drift(report: DriftReport, console: Console) -> None:
     for finding in report.findings:
         trend = finding.trend
         rows.add_row(
-            finding.name,
-            str(finding.side),
+            finding.watched.name,
+            str(finding.watched.side),
             Text(str(trend.verdict), style=STYLES[trend.verdict]),
             _change(finding),
             _between(finding),

@@ -96,7 +96,6 @@ class Trend:
     verdict: Drift
     relative: bool
     span_s: float
-    points: int
     change: float | None = None
     low: float | None = None
     high: float | None = None
@@ -189,13 +188,12 @@ def trend(
     each = 1 - (1 - confidence) / TESTS
     span_s = float(times[-1] - times[0]) if times.size else 0.0
 
-    def undecided(points: int, note: str, step: Step | None = None) -> Trend:
+    def undecided(note: str, step: Step | None = None) -> Trend:
         """Nothing can be said of a slope; a change of level is one all the same."""
         return Trend(
             verdict=Drift.UNDECIDED if step is None else Drift.DRIFTING,
             relative=relative,
             span_s=span_s,
-            points=points,
             cut_s=cut_s,
             note=note if step is None else "",
             step=step,
@@ -203,18 +201,18 @@ def trend(
 
     if times.size < FEWEST_POINTS:
         note = f"{times.size} points after the warm-up, at least {FEWEST_POINTS} are needed"
-        return undecided(times.size, note)
+        return undecided(note)
     series = _Series(times, figures, loads, many)
     if series.collinear:
         note = "the load rose or fell all the time, its effect can't be told from a drift"
-        return undecided(series.size, note)
+        return undecided(note)
     slope, intercept = series.fit()
     middle = float(series.time[-1])
     level = intercept + slope * middle
     step = series.step((1 - each) / STEP_SAFETY, matters=least, floor=floor, relative=relative)
     scale = abs(level) if relative else 1.0
     if scale <= 0:
-        return undecided(series.size, "a level of zero has no relative change", step)
+        return undecided("a level of zero has no relative change", step)
     matters, least = max(matters, floor / scale), max(least, floor / scale)
     error, worth, freedom = series.slope_error(np.random.default_rng(seed))
     if worth >= FEWEST_WORTH:
@@ -226,7 +224,7 @@ def trend(
         slopes = (-most, min(max(slope, -most), most), most)
     else:
         note = f"neighbouring points are correlated: all of them count as {worth:.1f} independent"
-        return undecided(series.size, note, step)
+        return undecided(note, step)
     low, change, high = (float(s) * span_s / scale for s in slopes)
     verdict = Drift.UNDECIDED
     if (low > 0 or high < 0) and abs(change) >= least:
@@ -248,7 +246,6 @@ def trend(
         slope_high_per_h=slopes[2] * 3600,
         level=level,
         span_s=span_s,
-        points=series.size,
         cut_s=cut_s,
         longer_s=_longer(verdict, abs(change), high - change, matters, least, span_s),
         step=step,

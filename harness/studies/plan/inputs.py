@@ -99,13 +99,19 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
         target = f"--target {quote(args.target)}"
         if args.targets != FILE:
             target += f" --targets {quote(str(args.targets))}"
+    texts = {name: getattr(args, READ[name][0].replace("-", "_")) for name in READ}
+    written: dict[str, Any] = {
+        name: READ[name][1](text, f"--{READ[name][0]}")
+        for name, text in texts.items()
+        if text is not None
+    }
     with _named(args):
         wanted = Wanted(
             chats_per_h=hour.chats_per_h,
             peak_factor=peak,
             window_s=_window_s(args.window, terms),
             capacity=None if args.capacity is None else read_capacity(args.capacity),
-            **carries | _as_written(args) | _caps(terms),
+            **carries | written | _caps(terms),
         )
     return Inputs(
         wanted=wanted,
@@ -114,16 +120,6 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
         target=target,
         guarded=terms is not None and terms.guarded,
     )
-
-
-def _as_written(args: argparse.Namespace) -> dict[str, Any]:
-    """What the options say, as fields of :class:`Wanted`. ConfigError names the option."""
-    texts = {field: getattr(args, option.replace("-", "_")) for field, (option, _) in READ.items()}
-    return {
-        field: READ[field][1](text, f"--{READ[field][0]}")
-        for field, text in texts.items()
-        if text is not None
-    }
 
 
 def read_capacity(text: str) -> Capacity:

@@ -204,6 +204,7 @@ class LaunchPlan:
     agents: Agents
     test_guests: int
     nights: int | None
+    """that a test takes; None when not even its start and end fit into one window"""
     machines: int
     machine_shares: dict[str, float]
     leftover_chats_per_h: float
@@ -237,8 +238,16 @@ def plan_launch(
     occupancy, high = at_once
     session_s = occupancy / wanted.peak_per_s
     requests = (wanted.messages + FIXED_REQUESTS) / max(session_s / 60, 1.0) + 1
-    nights = _nights(wanted, session_s)
-    shares = _machine_shares(wanted, high, peak_minute)
+    # Each night has to fill up to the load and to drain again.
+    usable_s = wanted.window_s - 2 * session_s
+    nights = ceil(wanted.test_s / usable_s) if usable_s > 0 else None
+    most_per_s = peak_minute / 60
+    # What each need takes of one generator machine. It serves all of them, so they add up.
+    shares = {
+        "guests held": high / wanted.machine_guests,
+        "new guests": most_per_s / wanted.machine_guests_per_s,
+        "messages": most_per_s * wanted.messages / wanted.machine_messages_per_s,
+    }
     machines = max(1, ceil(sum(shares.values())))
     leftovers_per_h = wanted.chats_per_h * wanted.leftover_share * wanted.to_agents
     # A leftover holds one of its agent's places for as long as it stays.
@@ -250,6 +259,7 @@ def plan_launch(
         first = PlannedRun(command=f"harness preflight {target}", why="may this target be loaded")
         runs = (first, *runs)
     workers = max(run.workers for run in runs)
+    processes = f" --processes {wanted.machine_processes}" if wanted.machine_processes > 1 else ""
     named = guarded and "://" not in target
     return LaunchPlan(
         peak_per_min=per_min,
@@ -273,13 +283,10 @@ def plan_launch(
         headroom_by=by,
         slots=slots_for(occupancy),
         runs=runs,
-        worker=_worker(wanted) if workers else "",
+        worker=f"harness worker MASTER{processes} --again" if workers else "",
         deploy=next((run.deploy for run in runs if run.deploy), "") if named else "",
         obstacles=(*_obstacles(wanted, peak_minute, requests, nights, session_s, headroom),),
-        warnings=(
-            *_warnings(wanted, agents, session_s),
-            *_of_machines(workers, high + peak_minute * LINGER_S / 60),
-        ),
+        warnings=(*_warnings(wanted, agents, session_s, workers, high + most_per_s * LINGER_S),),
         assumptions=(*_assumptions(wanted),),
         unknown=(*unlike, *_unknown(wanted)),
     )
@@ -371,16 +378,6 @@ def _differ(one: float, other: float) -> bool:
     return max(one, other) / min(one, other) > 1 + SAME
 
 
-def _machine_shares(wanted: Wanted, guests: int, peak_minute: int) -> dict[str, float]:
-    """What each need takes of one generator machine. It serves all of them, so they add up."""
-    per_s = peak_minute / 60
-    return {
-        "guests held": guests / wanted.machine_guests,
-        "new guests": per_s / wanted.machine_guests_per_s,
-        "messages": per_s * wanted.messages / wanted.machine_messages_per_s,
-    }
-
-
 def _runs(
     wanted: Wanted,
     per_min: float,
@@ -436,23 +433,15 @@ def _runs(
         workers=workers_for(highest),
     )
     night_s = max(60.0, wanted.window_s - session_s - drain_s)
+    # Of the first run: as many as shares and percentiles need to be judged at all.
+    few = max(10, ceil(25 / wanted.messages))
     return (
-        run(_few(wanted.messages), even, 60, "do a few guests get through", " --arrivals even"),
+        run(few, even, 60, "do a few guests get through", " --arrivals even"),
         run(per_min, random, wanted.test_s, "the peak, held"),
         run(peak_minute, even, 600, "the worst minute, for ten", " --arrivals even"),
         search,
         run(wanted.chats_per_h / 60, random, night_s, "a night at the mean: does anything drift"),
     )
-
-
-def _worker(wanted: Wanted) -> str:
-    processes = f" --processes {wanted.machine_processes}" if wanted.machine_processes > 1 else ""
-    return f"harness worker MASTER{processes} --again"
-
-
-def _few(messages: float) -> int:
-    """Guests of the first run: as many as shares and percentiles need to be judged at all."""
-    return max(10, ceil(25 / messages))
 
 
 def _most_by_chance(limit: int) -> float:
@@ -467,13 +456,6 @@ def _most_by_chance(limit: int) -> float:
 def rate_text(per_min: float) -> str:
     """As ``--rate`` takes it: no separators, no exponents, never more than was meant."""
     return f"{int(per_min + 1e-9)}" if per_min >= 1000 else f"{float(f'{per_min:.4g}'):g}"
-
-
-def _nights(wanted: Wanted, session_s: float) -> int | None:
-    """Nights that a test takes; None when not even its start and end fit into one window."""
-    # Each night has to fill up to the load and to drain again.
-    usable = wanted.window_s - 2 * session_s
-    return ceil(wanted.test_s / usable) if usable > 0 else None
 
 
 def _obstacles(
@@ -520,7 +502,9 @@ def _obstacles(
         )
 
 
-def _warnings(wanted: Wanted, agents: Agents, session_s: float) -> Iterator[str]:
+def _warnings(
+    wanted: Wanted, agents: Agents, session_s: float, workers: int, ports: float
+) -> Iterator[str]:
     if wanted.test_s < SESSIONS_OF_A_TEST * session_s:
         yield (
             f"a test of {duration_text(wanted.test_s)} is shorter than three chats of "
@@ -541,8 +525,6 @@ def _warnings(wanted: Wanted, agents: Agents, session_s: float) -> Iterator[str]
             "or a missing colleague"
         )
 
-
-def _of_machines(workers: int, ports: float) -> Iterator[str]:
     if sentence := too_many_workers(workers):
         yield sentence
     if workers and ports > NAT_CONNECTIONS:

@@ -30,10 +30,6 @@ Rows = Sequence[tuple[str, str, str]]
 
 def show(rows: Rows, plan: LaunchPlan, console: Console) -> None:
     """The table for a person."""
-
-    def line(text: object, style: str | None = None) -> None:
-        console.print(text, style=style)
-
     table = TerminalTable(title="Plan of the launch", title_justify="left", show_header=False)
     table.add_column("what", style="bold")
     table.add_column("figure", justify="right")
@@ -42,19 +38,19 @@ def show(rows: Rows, plan: LaunchPlan, console: Console) -> None:
         table.add_row(*row)
     console.print(table)
     for obstacle in plan.obstacles:
-        line(TerminalText.assemble(("does not fit:", "bold red"), f" {obstacle}"))
+        console.print(TerminalText.assemble(("does not fit:", "bold red"), f" {obstacle}"))
     for warning in plan.warnings:
-        line(TerminalText.assemble(("warning:", "bold yellow"), f" {warning}"))
-    line("runs to make, in this order:")
+        console.print(TerminalText.assemble(("warning:", "bold yellow"), f" {warning}"))
+    console.print("runs to make, in this order:")
     for what, command in _commands(plan):
-        line(TerminalText.assemble(f"  {command}", (f"   # {what}", "dim")))
+        console.print(TerminalText.assemble(f"  {command}", (f"   # {what}", "dim")))
     for heading, sentences in (
         ("assumed:", plan.assumptions),
         ("could not be told:", plan.unknown),
     ):
-        line(heading)
+        console.print(heading)
         for one in sentences:
-            line(f"  - {one}", "dim")
+            console.print(f"  - {one}", style="dim")
 
 
 ON_EACH = "on each machine, which needs only the package; MASTER is where a run with --master is"

@@ -77,13 +77,17 @@ def soak(
 def test_a_flat_run_is_not_called_drifting(tmp_path: Path) -> None:
     report = assess_run(soak(tmp_path))
     assert report.verdict is not Drift.DRIFTING
-    assert {finding.name for finding in report.findings} >= {"reply p50", "reply p95", "memory"}
+    assert {finding.watched.name for finding in report.findings} >= {
+        "reply p50",
+        "reply p95",
+        "memory",
+    }
 
 
 def test_a_slower_service_is_told_from_a_growing_harness(tmp_path: Path) -> None:
     report = assess_run(soak(tmp_path, drift=0.15))
     assert report.verdict is Drift.DRIFTING
-    drifting = {f.name: f for f in report.findings if f.trend.verdict is Drift.DRIFTING}
+    drifting = {f.watched.name: f for f in report.findings if f.trend.verdict is Drift.DRIFTING}
     assert set(drifting) <= {"reply p50", "reply p95"}
     assert drifting["reply p50"].trend.change == pytest.approx(0.14, abs=0.04)
     assert report.sentence.startswith("The service drifts: reply p50")
@@ -91,13 +95,13 @@ def test_a_slower_service_is_told_from_a_growing_harness(tmp_path: Path) -> None
 
 def test_what_the_end_cut_short_is_no_error_of_the_service(tmp_path: Path) -> None:
     report = assess_run(soak(tmp_path, cut=50))
-    assert "reply errors" not in {finding.name for finding in report.findings}
+    assert "reply errors" not in {finding.watched.name for finding in report.findings}
 
 
 def test_memory_of_the_harness_is_its_own_fault(tmp_path: Path) -> None:
     report = assess_run(soak(tmp_path, memory_mb=40))
     drifting = [f for f in report.findings if f.trend.verdict is Drift.DRIFTING]
-    assert [(f.name, f.side) for f in drifting] == [("memory", Side.HARNESS)]
+    assert [(f.watched.name, f.watched.side) for f in drifting] == [("memory", Side.HARNESS)]
     assert "The harness itself drifts" in report.sentence
 
 
@@ -155,7 +159,7 @@ def test_limits_come_from_the_objectives_and_from_who_asks(tmp_path: Path) -> No
     write_start(directory, objectives=[*texts, "leftovers == 0"])
     assert limits_of_objectives(directory) == {"reply p95": 250.0}
     report = assess_run(directory, limits={"memory": "200", "reply errors": "5%"})
-    known = {one.name: one.watched.limit for one in report.findings}
+    known = {one.watched.name: one.watched.limit for one in report.findings}
     assert known["reply p95"] == 250
     assert known["memory"] == 200
     assert known["reply errors"] == 0.05

@@ -76,7 +76,7 @@ def test_a_change_is_what_lies_between_the_two_figures_shown() -> None:
     assert "(+50." in render("r", assess([slower]))  # 200 ms to 300 ms
     report = soak()
     slopes = {"change": -1.3, "low": -2.3, "high": -0.36, "slope_per_h": -1.3, "level": -0.25}
-    below = Trend(verdict=Drift.FLAT, relative=False, span_s=3600.0, points=90, **slopes)
+    below = Trend(verdict=Drift.FLAT, relative=False, span_s=3600.0, **slopes)
     lag = replace(report.findings[0].watched, values=(0.0,) * len(AT), limit=None)
     finding = replace(report.findings[0], watched=lag, trend=below)
     html = render("r", replace(report, findings=(finding,)))  # the line ends below what can be

@@ -245,7 +245,7 @@ def test_nothing_measured_is_undecided() -> None:
     fitted = trend([], [])
     assert fitted.verdict is Drift.UNDECIDED
     assert fitted.change is None
-    assert trend([0.0, 1.0], [float("nan")] * 2).points == 0
+    assert "0 points" in trend([0.0, 1.0], [float("nan")] * 2).note
 
 
 def test_a_leak_of_memory_reaches_its_limit_when_it_does() -> None:
@@ -273,7 +273,6 @@ def test_an_end_that_never_comes_is_infinite() -> None:
         slope_high_per_h=2.0,
         level=10.0,
         span_s=HOURS,
-        points=100,
     )
     assert fitted.limit_reached_in_s(20) == (18_000, inf)
 
