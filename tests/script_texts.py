@@ -10,6 +10,6 @@ from harness.workload.script.model import Script
 def parse_script(text: str, *, name: str, table: Table | None = None) -> Script:
     """A script from its text; ``table`` holds the rows of its feeder. Raises ConfigError."""
     lined = load_lined(text, name=name)
-    script = _validated(lined, name)
-    check_texts(script, lined, Values(table, _sets(script, lined, Path(), name=name)), name=name)
+    script = _validated(lined)
+    check_texts(script, lined, Values(table, _sets(script, lined, Path())))
     return script

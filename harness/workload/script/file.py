@@ -42,17 +42,16 @@ MAX_VALUES = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lined:
-    """A document's value, and the line (from 1) of each path in it."""
+    """A document's value, and the line (from 1) of each path in it. ``name`` is its file's."""
 
+    name: str
     value: Any
     lines: dict[KeyPath, int]
 
-    def line(self, path: KeyPath) -> int:
-        """The line of a path, or of the nearest thing around it."""
-        for end in range(len(path), -1, -1):
-            if path[:end] in self.lines:
-                return self.lines[path[:end]]
-        return 1
+    def place(self, *path: str | int) -> str:
+        """The file, and the line of a path or of the nearest thing around it."""
+        around = (path[:end] for end in range(len(path), -1, -1))
+        return f"{self.name}, line {next((self.lines[p] for p in around if p in self.lines), 1)}"
 
 
 def load_lined(text: str, *, name: str) -> Lined:
@@ -64,7 +63,7 @@ def load_lined(text: str, *, name: str) -> Lined:
         if root is None:
             raise ConfigError(f"{name}: empty")
         lines: dict[KeyPath, int] = {}
-        return Lined(value=_plain(root, (), lines, name), lines=lines)
+        return Lined(name=name, value=_plain(root, (), lines, name), lines=lines)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = name if mark is None else f"{name}, line {mark.line + 1}"
@@ -131,30 +130,29 @@ class Loaded:
 
 def read_script(path: Path) -> Loaded:
     """A script, its feeder's rows and its sets of texts. ConfigError names file, line and key."""
-    name, folder = str(path), path.parent
-    lined = load_lined(read_text(path), name=name)
-    script = _validated(lined, name)
+    folder = path.parent
+    lined = load_lined(read_text(path), name=str(path))
+    script = _validated(lined)
     table = feeder = None
     if script.feeder is not None:
         try:
             table = read_table(folder / script.feeder.file)
         except ConfigError as error:
-            raise ConfigError(f"{name}, line {lined.line(('feeder',))}, feeder: {error}") from None
+            raise ConfigError(f"{lined.place('feeder')}, feeder: {error}") from None
         feeder = Feeder(table=table, mode=script.feeder.mode)
-    sets = _sets(script, lined, folder, name=name)
-    check_texts(script, lined, Values(table, sets), name=name)
-    check_files(script, lined, folder, table, name=name)
+    sets = _sets(script, lined, folder)
+    check_texts(script, lined, Values(table, sets))
+    check_files(script, lined, folder, table)
     return Loaded(script=script, folder=folder, feeder=feeder, texts=sets)
 
 
-def _sets(script: Script, lined: Lined, folder: Path, *, name: str) -> dict[str, tuple[str, ...]]:
+def _sets(script: Script, lined: Lined, folder: Path) -> dict[str, tuple[str, ...]]:
     sets = {}
     for key, one in script.texts.items():
         try:
             sets[key] = one.read(folder)
         except ConfigError as error:
-            place = f"{name}, line {lined.line(('texts', key))}, {key}"
-            raise ConfigError(f"{place}: {error}") from None
+            raise ConfigError(f"{lined.place('texts', key)}, {key}: {error}") from None
     return sets
 
 
@@ -197,18 +195,18 @@ class Values:
         return table.sizes(name)
 
 
-def _validated(lined: Lined, name: str) -> Script:
+def _validated(lined: Lined) -> Script:
     if not isinstance(lined.value, dict):
-        raise ConfigError(f"{name}, line 1: expected keys such as scenarios")
+        raise ConfigError(f"{lined.name}, line 1: expected keys such as scenarios")
     try:
         return Script.model_validate(lined.value)
     except ValidationError as error:
-        raise ConfigError(_sentence(error, lined, name)) from None
+        raise ConfigError(_sentence(error, lined)) from None
     except RecursionError:
-        raise ConfigError(f"{name}: nested too deeply") from None
+        raise ConfigError(f"{lined.name}: nested too deeply") from None
 
 
-def _sentence(error: ValidationError, lined: Lined, name: str) -> str:
+def _sentence(error: ValidationError, lined: Lined) -> str:
     """The first error, unknown keys before others: they are what the others come from."""
     first = sorted(error.errors(), key=lambda one: one["type"] != "extra_forbidden")[0]
     path: list[str | int] = []
@@ -217,7 +215,7 @@ def _sentence(error: ValidationError, lined: Lined, name: str) -> str:
         listed = part == "steps" and isinstance(_at(lined.value, path), list)
         if part != "[key]" and not listed:
             path.append(part)
-    place = f"{name}, line {lined.line(tuple(path))}"
+    place = lined.place(*path)
     key = next((str(part) for part in reversed(path) if isinstance(part, str)), "")
     match first["type"]:
         case "extra_forbidden":
@@ -252,9 +250,9 @@ def _at(value: Any, path: Sequence[str | int]) -> Any:
     return value
 
 
-def check_texts(script: Script, lined: Lined, values: Values, *, name: str) -> None:
+def check_texts(script: Script, lined: Lined, values: Values) -> None:
     """Columns exist, and texts and attributes keep the service's limits in every row."""
-    for scenario, line, step in _steps(script, lined, name):
+    for scenario, line, step in _steps(script, lined):
         place = f"{line}, {step.kind}"
         if step.kind is StepKind.ATTACH and columns_in(step.text) & values.sets.keys():
             raise ConfigError(f"{place}: a set of texts is no file")
@@ -269,15 +267,15 @@ def check_texts(script: Script, lined: Lined, values: Values, *, name: str) -> N
     for key, whole in script.scenarios.items():
         many = sum(_length(step) for step in whole.steps)
         if many > MAX_STEPS:
-            line = f"{name}, line {lined.line(_root(lined, key))}"
+            line = lined.place(*_root(lined, key))
             raise ConfigError(f"{line}: {many:,} steps with all repeats; at most {MAX_STEPS:,}")
 
 
-def _steps(script: Script, lined: Lined, name: str) -> Iterator[tuple[str, str, Step]]:
+def _steps(script: Script, lined: Lined) -> Iterator[tuple[str, str, Step]]:
     """Each step with the name of its scenario, and with its file and line."""
     for key, scenario in script.scenarios.items():
         for path, step in _placed(scenario.steps, _root(lined, key)):
-            yield key, f"{name}, line {lined.line((*path, str(step.kind)))}", step
+            yield key, lined.place(*path, str(step.kind)), step
 
 
 def _placed(
@@ -294,11 +292,9 @@ def _length(step: Step) -> int:
     return 1 if step.repeat is None else step.repeat * inner
 
 
-def check_files(
-    script: Script, lined: Lined, folder: Path, table: Table | None, *, name: str
-) -> None:
+def check_files(script: Script, lined: Lined, folder: Path, table: Table | None) -> None:
     """Files to attach are there, in every row, and the service takes their size."""
-    for _, line, step in _steps(script, lined, name):
+    for _, line, step in _steps(script, lined):
         if step.kind is not StepKind.ATTACH:
             continue
         rows: Iterable[Row] = ({},)

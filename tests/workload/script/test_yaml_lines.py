@@ -11,10 +11,10 @@ from harness.workload.script.file import load_lined
 def test_lines_of_keys_items_and_what_is_around_them() -> None:
     found = load_lined("a: 1\nb:\n  - say: hi\n    within: 20s\n  - clear\n", name="x")
     assert found.value == {"a": "1", "b": [{"say": "hi", "within": "20s"}, "clear"]}
-    assert found.line(("b", 0, "within")) == 4
-    assert found.line(("b", 1)) == 5
-    assert found.line(("b", 0, "say", "deeper")) == 3
-    assert found.line(("nothing",)) == 1
+    assert found.place("b", 0, "within") == "x, line 4"
+    assert found.place("b", 1) == "x, line 5"
+    assert found.place("b", 0, "say", "deeper") == "x, line 3"
+    assert found.place("nothing") == "x, line 1"
 
 
 def test_texts_stay_as_they_were_written() -> None:
