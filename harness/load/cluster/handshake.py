@@ -381,9 +381,7 @@ class Handshake:
 class MasterClock:
     """The worker's side: by how much this machine's clock is ahead of the master's."""
 
-    def __init__(self, on_change: Callable[[int], None]) -> None:
-        """``on_change`` is told how far it is ahead (ns), whenever that is known better."""
-        self._on_change = on_change
+    def __init__(self) -> None:
         self._best_ns: int | None = None
         """round trip of the answer that is believed: it can be wrong by half of that"""
         self.ahead_ns = 0
@@ -407,4 +405,3 @@ class MasterClock:
             self.stepped = f"the clock of a worker or of the master was set by {by_ns / 1e9:+.1f} s"
         elif self._best_ns is None or took_ns < self._best_ns:
             self._best_ns, self.ahead_ns = took_ns, ahead_ns
-            self._on_change(ahead_ns)

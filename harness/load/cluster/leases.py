@@ -17,6 +17,7 @@ from locust.runners import MasterRunner
 from harness.clock import monotonic_ns, utc_iso
 from harness.judge.validity import write_shares
 from harness.load.dispatch import Arrivals
+from harness.load.logs import LOG
 from harness.workload.schedule import Partition, Piece, Schedule
 
 LEASE_NS = 5_000_000_000
@@ -28,15 +29,9 @@ LOST_AFTER_NS = 5_000_000_000
 class Shares:
     """The master's side."""
 
-    def __init__(
-        self,
-        runner: MasterRunner,
-        say: Callable[[str], None],
-        sent_home: Collection[str] = (),
-    ) -> None:
+    def __init__(self, runner: MasterRunner, sent_home: Collection[str] = ()) -> None:
         self._sent_home = sent_home
         self._runner = runner
-        self._say = say
         self._schedule: Schedule | None = None
         self._directory: Path | None = None
         self._partition = Partition(0, ())
@@ -109,7 +104,7 @@ class Shares:
         where = (
             f"from arrival {first:,} on" if first < self._partition.count else "too late to help"
         )
-        self._say(f"workers: {', '.join(parts)}; {len(here)} share the schedule {where}")
+        LOG.warning(f"workers: {', '.join(parts)}; {len(here)} share the schedule {where}")
         names = [self._names.get(worker, worker) for worker in here]
         self._changes.append({"at": utc_iso(), "first": first, "workers": names})
         self._write()
@@ -120,7 +115,7 @@ class Shares:
         try:
             write_shares(self._directory, self._changes, gone)
         except OSError as error:
-            self._say(f"the shares of the workers can't be written: {error.strerror or error}")
+            LOG.warning(f"the shares of the workers can't be written: {error.strerror or error}")
 
     def note_question(self, worker: str, name: str) -> bool:
         """A worker asks for its share; whether it is to be granted one."""

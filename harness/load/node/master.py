@@ -34,7 +34,7 @@ class MasterNode(Leader):
         sent_home = self._handshake.sent_home
         self._barrier = Barrier(runner, sent_home)
         self._copies = Copies(sent_home)
-        self._shares = Shares(runner, LOG.warning, sent_home)
+        self._shares = Shares(runner, sent_home)
         self._barrier.on_leave = self._shares.leave
         self._unanswered: set[str] = set()
         self._reports = Reports(

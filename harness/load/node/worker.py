@@ -65,7 +65,7 @@ class WorkerNode(Node):
         """of a worker that Locust has forked"""
         self._welcome = False
         """whether the master has let in a worker that came while the run was going on"""
-        self._clock = MasterClock(self._set_clock)
+        self._clock = MasterClock()
         runner.register_message(ANSWER, self._on_answer)
         environment.events.report_to_master.add_listener(pack_stats)
         runner.register_message(DRAIN, self._on_drain, concurrent=True)
@@ -206,6 +206,7 @@ class WorkerNode(Node):
             self._clock.take(answer["clock"])
         if run is None:
             return
+        run.clock_ahead_ns = self._clock.ahead_ns
         if run.lease is not None and answer.get("share"):
             run.lease.take(answer["share"])
         if run.shipper is not None and "batch" in answer:
@@ -258,10 +259,6 @@ class WorkerNode(Node):
         self._welcome = True
         if (run := self.run) is not None and run.awaits_welcome:
             self._take_part(run)
-
-    def _set_clock(self, ahead_ns: int) -> None:
-        if self.run is not None:
-            self.run.clock_ahead_ns = ahead_ns
 
 
 def again_alone(words: Sequence[str]) -> list[str]:

@@ -288,7 +288,7 @@ def test_a_clock_that_is_set_is_told_and_a_slow_answer_is_not(
     now = [10**12]
     monkeypatch.setattr("harness.load.cluster.handshake.monotonic_ns", lambda: now[0])
     monkeypatch.setattr("harness.load.cluster.handshake.wall_ns", lambda: now[0] + 7 * 10**9)
-    clock = MasterClock(lambda _: None)
+    clock = MasterClock()
 
     def answer(took_s: float, *, masters_ns: int = 0) -> None:
         asked_ns = clock.question()["asked_ns"]
@@ -301,7 +301,7 @@ def test_a_clock_that_is_set_is_told_and_a_slow_answer_is_not(
     assert not clock.stepped
     answer(0.01, masters_ns=30 * 10**9)
     assert "set by -30.0 s" in clock.stepped
-    another = MasterClock(lambda _: None)
+    another = MasterClock()
     asked_ns = another.question()["asked_ns"]
     now[0] += 4 * 10**9  # the master has waited for its disk, and says so
     another.take({"asked_ns": asked_ns, "wall_ns": asked_ns, "held_ns": 4 * 10**9})

@@ -32,8 +32,7 @@ class World:
         self.now_ns = 0
         monkeypatch.setattr(sharing, "monotonic_ns", lambda: self.now_ns)
         self.clients = SimpleNamespace(ready=[SimpleNamespace(id=name) for name in workers])
-        self.said: list[str] = []
-        self.shares = Shares(self, self.said.append)  # type: ignore[arg-type]
+        self.shares = Shares(self)  # type: ignore[arg-type]
         orders = self.shares.open(SCHEDULE, directory, lead_ns=0)
         self.arrivals: dict[str, Arrivals] = {}
         self.taken: dict[str, list[int]] = {}
@@ -101,7 +100,7 @@ def test_nothing_is_started_twice_whatever_stalls(
 
 
 def test_a_lost_workers_part_ends_at_a_cut_and_the_rest_is_shared(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     world = World(monkeypatch, tmp_path, "ab")
     for second in range(70):
@@ -122,8 +121,8 @@ def test_a_lost_workers_part_ends_at_a_cut_and_the_rest_is_shared(
     assert [index for index in range(change["first"], SCHEDULE.count)] == [
         index for index in world.taken["b"] if index >= change["first"]
     ]
-    (said,) = world.said
-    assert re.match(r"workers: 1 lost; 1 share the schedule from arrival [\d,]+ on", said)
+    (warning,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert re.match(r"workers: 1 lost; 1 share the schedule from arrival [\d,]+ on", warning)
 
 
 def test_who_has_no_answer_at_the_end_takes_along_what_was_due_by_then(

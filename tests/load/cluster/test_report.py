@@ -41,7 +41,7 @@ class Master:
         self.listeners: dict[str, Any] = {}
         self.live, self.copies = Live(), Copies()
         self.copies.open(folder)
-        shares = Shares(self, lambda _: None)  # type: ignore[arg-type]
+        shares = Shares(self)  # type: ignore[arg-type]
         shares.open(steady(per_second=20, over="60s"), folder, lead_ns=0)
         Reports(
             self,  # type: ignore[arg-type]
