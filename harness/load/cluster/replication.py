@@ -25,7 +25,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import gevent
 import psutil
@@ -76,6 +76,9 @@ AGAIN_AFTER_S = 5.0
 SNAPSHOTS = 5
 """So many in a row that the master does not take: it won't take another one."""
 ON_ITS_WAY = "the worker has not sent all of it again yet"
+
+
+Change = TypeVar("Change", Insert, Update)
 
 
 class _Snapshot:
@@ -218,18 +221,9 @@ class Shipper:
                 return self._next_of_snapshot(self._snapshot)
             except (LedgerError, OSError) as error:
                 self._give_up(f"its own files can't be read: {error}")
-        inserts = [
-            self._inserts.popitem(last=False)[1] for _ in range(min(BATCH, len(self._inserts)))
-        ]
-        room = BATCH - len(inserts)
+        inserts = _pop(self._inserts, BATCH)
         # An update never goes before the insert it belongs to: inserts leave first.
-        updates = (
-            []
-            if self._inserts
-            else [
-                self._updates.popitem(last=False)[1] for _ in range(min(room, len(self._updates)))
-            ]
-        )
+        updates = [] if self._inserts else _pop(self._updates, BATCH - len(inserts))
         meta: dict[str, str] = {}
         if not self._inserts and not self._updates:
             meta, self._meta = self._meta, {}
@@ -302,6 +296,11 @@ class Shipper:
         self._snapshot = None
         self._forget_waiting()
         self._meta = {"damaged": f"the copy is not whole: {why}"}
+
+
+def _pop(waiting: OrderedDict[int, Change], most: int) -> list[Change]:
+    """The oldest of what waits."""
+    return [waiting.popitem(last=False)[1] for _ in range(min(most, len(waiting)))]
 
 
 def _part(

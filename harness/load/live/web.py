@@ -8,6 +8,8 @@ rebinding), must not come from a page of another site, and gets no answer that s
 
 import ipaddress
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -107,19 +109,12 @@ class SessionsTab:
             return []
         if monotonic_ns() - self._looked_ns > LOOK_EVERY_S * 1e9:
             self._looked_ns = monotonic_ns()
-            rows = []
-            try:
-                for left in read_leftovers(directory):
-                    if left.state != "lost":
-                        continue  # still in session
-                    rows.append(
-                        {"token": left.short_token, "reason": left.reason, "worker": left.worker}
-                    )
-                    if len(rows) == LISTED:
-                        break
-            except HarnessError:
-                return self._leftovers  # the file is being written at this moment
-            self._leftovers = rows
+            with suppress(HarnessError):  # the file is being written at this moment
+                lost = (one for one in read_leftovers(directory) if one.state == "lost")
+                self._leftovers = [
+                    {"token": one.short_token, "reason": one.reason, "worker": one.worker}
+                    for one in islice(lost, LISTED)  # the others are still in session
+                ]
         return self._leftovers
 
     def _stop(self) -> Response:
