@@ -10,7 +10,7 @@ from locust.runners import STATE_RUNNING, STATE_SPAWNING
 from harness.errors import ConfigError, ExitCode, LedgerError
 from harness.load.admission import refuse, tell_shortly
 from harness.load.cluster.handout import remove_at_end
-from harness.load.cluster.master_port import harden_receiving
+from harness.load.cluster.messages import harden_receiving
 from harness.load.health import Duties, calling_place, place_of
 from harness.load.logs import install, use_json_if_configured
 from harness.load.node import node_of

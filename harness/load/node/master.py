@@ -10,9 +10,8 @@ from harness.load.cluster.drain import Barrier
 from harness.load.cluster.handout import Handout
 from harness.load.cluster.handshake import Handshake, describe
 from harness.load.cluster.leases import Shares
-from harness.load.cluster.master_port import MasterPort
+from harness.load.cluster.messages import MasterPort, Reports
 from harness.load.cluster.replication import Copies
-from harness.load.cluster.report import Reports
 from harness.load.live.totals import Live
 from harness.load.logs import LOG
 from harness.load.node.role import Duty, Early, Leader

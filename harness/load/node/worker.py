@@ -26,8 +26,8 @@ from harness.load.cluster.handshake import (
     facts_of,
 )
 from harness.load.cluster.leases import Lease
+from harness.load.cluster.messages import ANSWER, REPORT, pack, pack_stats
 from harness.load.cluster.replication import Shipper
-from harness.load.cluster.report import ANSWER, REPORT, pack, pack_stats
 from harness.load.logs import LOG
 from harness.load.node.role import Histograms, Node, Row
 from harness.load.options import (

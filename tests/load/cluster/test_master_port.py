@@ -12,8 +12,15 @@ import zmq
 from locusts import locustfile, start_elsewhere
 
 from harness.ledger.reader import read_account
-from harness.load.cluster.master_port import BEFORE_READY, FORMS, has_form
-from harness.load.cluster.report import MOST_BYTES, REPORT, pack, unpack
+from harness.load.cluster.messages import (
+    BEFORE_READY,
+    FORMS,
+    MOST_BYTES,
+    REPORT,
+    has_form,
+    pack,
+    unpack,
+)
 from harness.supervise.children import free_port
 
 CLOCK = {"asked_ns": 1, "ahead_ns": -2}

@@ -15,8 +15,8 @@ from locusts import locustfile, passed, start_elsewhere
 from harness.ledger.ledger import Group, Ledger, Stage, Store
 from harness.ledger.reader import read_account, read_leftovers, read_rows
 from harness.load.cluster import replication as shipping
+from harness.load.cluster.messages import pack, unpack
 from harness.load.cluster.replication import Copies, Shipper, new_node_name
-from harness.load.cluster.report import pack, unpack
 from harness.measure.histogram import Histogram
 from harness.measure.model import Sample
 from harness.measure.recorder import Recorder, service_tag

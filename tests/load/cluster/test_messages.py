@@ -12,8 +12,7 @@ from locust.rpc import Message
 
 from harness.load.cluster.handshake import Handshake
 from harness.load.cluster.leases import Shares
-from harness.load.cluster.replication import Copies
-from harness.load.cluster.report import (
+from harness.load.cluster.messages import (
     ANSWER,
     REPORT,
     Reports,
@@ -22,6 +21,7 @@ from harness.load.cluster.report import (
     unpack,
     unpack_stats,
 )
+from harness.load.cluster.replication import Copies
 from harness.load.live.totals import Live
 from harness.workload.arrivals import steady
 
