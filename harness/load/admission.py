@@ -352,14 +352,12 @@ class Admission:
             sources=max(1, len(options.target.sources)),
             over_s=LINGER_S if shape is None else shape.arrivals.duration_s,
         )
-        if self.handshake is not None and any(
-            issubclass(user, ScriptUser) and user.rows_are_unique()
-            for user in self._environment.user_classes
-        ):
-            self.handshake.no_room_because = "the rows of the script's feeder are unique"
         if self.handshake is None:
             problems = list(shortfalls(this_machine(), share))
         else:
+            users = self._environment.user_classes
+            if any(issubclass(user, ScriptUser) and user.rows_are_unique() for user in users):
+                self.handshake.no_room_because = "the rows of the script's feeder are unique"
             values = {one.key: getattr(parsed, one.key, None) for one in LOCUST_OPTIONS}
             problems = self.handshake.problems(
                 {key: value for key, value in values.items() if value is not None},

@@ -46,7 +46,6 @@ class JsonFormatter(logging.Formatter):
     """A record as one JSON object; what it was raised by follows its message."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
         message = record.getMessage()
         if record.exc_info and not record.exc_text:
             record.exc_text = "".join(traceback.format_exception(*record.exc_info)).rstrip()

@@ -16,7 +16,6 @@ class Occupancy:
         self._ended_ns = 0
 
     def come(self, now_ns: int) -> None:
-        """One guest more."""
         self._pass(now_ns)
         self._inside += 1
 

@@ -247,7 +247,6 @@ class Run:
 
     @property
     def in_session(self) -> int:
-        """Guests in session now."""
         return len(self._open)
 
     @property
@@ -361,7 +360,6 @@ class Run:
             self.fail(NO_STORIES)
 
     def slot_came(self, kind: str) -> None:
-        """There is a slot for guests of that user class."""
         self._mix.slot_came(kind)
 
     def slot_ended(self, kind: str, error: BaseException | None, *, by_request: bool) -> None:

@@ -122,7 +122,6 @@ class Mix:
         return len(self._shares) > 1
 
     def slot_came(self, kind: str) -> None:
-        """A slot of that class is in this process."""
         self._slots[kind] += 1
 
     def slot_went(self, kind: str) -> None:
@@ -130,7 +129,6 @@ class Mix:
         self._slots[kind] -= 1
 
     def has_slots(self, kind: str) -> bool:
-        """Whether slots of that class are in this process."""
         return self._slots[kind] > 0
 
     def draw(self) -> str:

@@ -54,7 +54,6 @@ PATHS = ("targets", "slo")
 
 
 def versions() -> dict[str, str]:
-    """Of this process."""
     return {"harness": __version__, "locust": version("locust")}
 
 

@@ -439,7 +439,6 @@ class Copies:
         """batches that did not follow the one before"""
 
     def open(self, directory: Path) -> None:
-        """A run begins."""
         self._directory = directory
         self._copies, self._last, self._owners, self._gaps = {}, {}, {}, {}
         self.failures, self.refused = [], 0
@@ -523,18 +522,19 @@ class Copies:
         self.refused += 1
         LOG.error(f"{why}: it is refused, and all of its ledger is asked for again")
         self._gaps.setdefault(worker, why)
-        copy = self._copies.get(worker)
-        if copy is not None and self._thread is not None:
-            run_in(self._thread, copy.note, why)
+        self._note_damage(worker, why)
         self._answer(node_id, answer, again=True)
 
     def _refuse(self, node_id: str, answer: dict[str, Any], why: str) -> NoReturn:
         """Take nothing of it, and say so to both sides. Raises LedgerError."""
-        copy = self._copies.get(answer["worker"])
-        if copy is not None and self._thread is not None:
-            run_in(self._thread, copy.note, why)
+        self._note_damage(answer["worker"], why)
         self._answer(node_id, answer, refused=True)
         raise LedgerError(f"{why}: it is refused, and the copy of its ledger is not whole")
+
+    def _note_damage(self, worker: str, why: str) -> None:
+        copy = self._copies.get(worker)
+        if copy is not None and self._thread is not None:
+            run_in(self._thread, copy.note, why)
 
     def _copy_of(
         self, worker: str, meta: dict[str, str], node_id: str, answer: dict[str, Any]

@@ -199,7 +199,6 @@ class MetricsServer:
             time.sleep(0.05)
 
     def close(self) -> None:
-        """Stop listening."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(5)

@@ -94,7 +94,6 @@ class MasterNode(Leader):
         return look
 
     def pause(self, on: bool) -> None:
-        """Tell all workers."""
         if on is not self._paused:
             LOG.info("%s all workers", "pausing" if on else "going on with")
         self.runner.send_message(PAUSED, {"paused": on})
@@ -117,7 +116,6 @@ class MasterNode(Leader):
             self.runner.send_message("quit", None, worker)
 
     def hurry(self) -> None:
-        """Tell all workers to clear at once."""
         self._barrier.hurry()
 
     @property

@@ -429,6 +429,5 @@ class LocalNode(Leader):
         )
 
     def pause(self, on: bool) -> None:
-        """Of this process's own run."""
         if self.run is not None:
             self.run.pause(on)
