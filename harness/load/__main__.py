@@ -13,12 +13,10 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from gevent.monkey import get_original
 from gevent.os import fork_gevent
-from locust import events
 from locust.argument_parser import get_parser
 from locust.main import main as run_locust
 from locust.util.load_locustfile import load_locustfile
@@ -27,7 +25,7 @@ from harness.config.run_config import ENVIRONMENT, SCRIPT, SETTINGS, replace_env
 from harness.errors import ConfigError, HarnessError
 from harness.load.admission import check_rows, might_break, would_break
 from harness.load.logs import use_json_if_configured
-from harness.load.options import occupancy, used_variables
+from harness.load.options import occupancy, own_objectives, used_variables
 from harness.load.shape import ArrivalShape, check_only_one, no_arrivals, peak_per_s
 from harness.load.user import GuestUser
 from harness.machine import killed_by, signal_when_orphaned
@@ -109,7 +107,7 @@ def _contents(users: dict[str, Any], shapes: list[Any]) -> dict[str, Any]:
     closed = occupancy() is not None
     contents = {
         "users": guests,
-        "objectives": _objectives(),
+        "objectives": own_objectives(),
         "used_variables": used_variables(),
         "configured": settings(),
         "breaks": would_break(users.values()),
@@ -131,14 +129,6 @@ def _contents(users: dict[str, Any], shapes: list[Any]) -> dict[str, Any]:
                 "warning": no_arrivals(schedule),
             }
     return contents
-
-
-def _objectives() -> list[str]:
-    environment = SimpleNamespace(harness_objectives=[])
-    for listener in events.init._handlers:
-        if listener.__qualname__.startswith("objective."):
-            listener(environment)
-    return list(environment.harness_objectives)
 
 
 def _place(path: Path, error: BaseException) -> str:

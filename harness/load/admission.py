@@ -25,7 +25,7 @@ from harness.guest.settings import REPLY_WITHIN_S
 from harness.judge.objective import Objective, Op, Unit, parse_objective
 from harness.judge.reading import read_objectives
 from harness.load.cluster.handshake import Handshake, facts_of
-from harness.load.options import RunOptions, occupancy, read_options
+from harness.load.options import RunOptions, occupancy, own_objectives, read_options
 from harness.load.shape import ArrivalShape, check_only_one, no_arrivals, peak_per_s
 from harness.load.user import GuestUser, ScriptUser
 from harness.machine import LINGER_S, Share, shortfalls, this_machine
@@ -271,8 +271,8 @@ class Admission:
         if options.terms.guarded:
             warnings += perhaps
             warnings += origins_left_out(users, options.terms.target.origin)
-        own = getattr(self._environment, "harness_objectives", ())
-        warnings += beyond_waits(users, [*(parse_objective(one) for one in own), *self.objectives])
+        own = [parse_objective(text) for text in own_objectives()]
+        warnings += beyond_waits(users, [*own, *self.objectives])
         if self.shape is not None and (nobody := no_arrivals(self.shape.arrivals)):
             warnings.append(nobody)
         self.foreseen = warnings

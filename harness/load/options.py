@@ -17,7 +17,6 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 import orjson
-from locust import events
 
 from harness.config.guard import Rule, parse_overrides
 from harness.config.run_config import (
@@ -470,6 +469,8 @@ class _Process:
 
     seed: str = field(default_factory=lambda: str(secrets.randbelow(2**31)))
     used_variables: set[str] = field(default_factory=set)
+    objectives: list[str] = field(default_factory=list)
+    """what the locustfile has stated"""
 
 
 @cache
@@ -530,8 +531,9 @@ def objective(*texts: str) -> None:
     """
     for text in texts:
         parse_objective(text)
+    _process().objectives.extend(texts)
 
-    def attach(environment: Any, **_: Any) -> None:
-        environment.harness_objectives = [*getattr(environment, "harness_objectives", []), *texts]
 
-    events.init.add_listener(attach)  # type: ignore[no-untyped-call]
+def own_objectives() -> list[str]:
+    """The objectives that the locustfile has stated, as texts."""
+    return list(_process().objectives)

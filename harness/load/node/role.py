@@ -19,7 +19,7 @@ from harness.load.health import Duties
 from harness.load.live.totals import AbortWatch, Live, trim
 from harness.load.live.web import SessionsTab, guard
 from harness.load.logs import LOG
-from harness.load.options import RunOptions, run_seed
+from harness.load.options import RunOptions, own_objectives, run_seed
 from harness.load.run import Run
 from harness.load.shape import schedule_facts, shares_of
 from harness.measure.histogram import Histogram
@@ -256,7 +256,7 @@ class Leader(Node):
             learned=None if options.learned is None else options.learned.as_dict(),
             locustfile=parsed.locustfile,
             objectives=[
-                *getattr(environment, "harness_objectives", []),
+                *own_objectives(),
                 *[objective.text for objective in self.admission.objectives],
             ],
             seed=run_seed(),
