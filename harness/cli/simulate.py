@@ -21,7 +21,8 @@ from dataclasses import fields
 from harness.cli.parsing import Command, Namespace, option
 from harness.errors import ExitCode
 from harness.simulator import options
-from harness.simulator.settings import FAULTS, PRESETS, DeploymentSettings, Knobs, Limits, Settings
+from harness.simulator.faults import FAULTS
+from harness.simulator.settings import PRESETS, DeploymentSettings, Knobs, Limits, Settings
 
 
 def run(args: Namespace) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 from harness.clock import KERNEL_STAMPS
 from harness.errors import ConfigError
 from harness.simulator.dialogue import read_dialogue, read_rehearsal, read_toml
+from harness.simulator.faults import read_fault
 from harness.simulator.frames import Ids
 from harness.simulator.settings import (
     DOCUMENTED,
@@ -29,7 +30,6 @@ from harness.simulator.settings import (
     field_value,
     fill,
     number,
-    read_fault,
 )
 
 HOST = "127.0.0.1"

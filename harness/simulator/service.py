@@ -15,10 +15,11 @@ from typing import Any
 from harness.simulator import frames
 from harness.simulator.behaviour.bots import Bot
 from harness.simulator.behaviour.conversing import Agents
+from harness.simulator.faults import FaultPlan
 from harness.simulator.frames import Ids
 from harness.simulator.guest_api.connection import Connection
 from harness.simulator.rest import Signer
-from harness.simulator.settings import ApiClient, FaultPlan, Settings
+from harness.simulator.settings import ApiClient, Settings
 from harness.simulator.truth import (
     ApiCalls,
     Attachment,

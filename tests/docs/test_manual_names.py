@@ -14,7 +14,8 @@ from harness.errors import ExitCode
 from harness.guest.session import GuestSession
 from harness.judge.objective import JUDGED_COUNTERS
 from harness.measure.model import GROUPS, OPERATIONS, Outcome
-from harness.simulator.settings import FAULTS, DeploymentSettings, Knobs, Limits
+from harness.simulator.faults import FAULTS
+from harness.simulator.settings import DeploymentSettings, Knobs, Limits
 
 MANUAL = "\n".join(PAGES.values())
 OPTIONS = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", MANUAL))

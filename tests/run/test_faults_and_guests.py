@@ -26,7 +26,7 @@ from harness.errors import (
 from harness.guest.session import GuestSession
 from harness.ledger.reader import read_account
 from harness.protocol.session import Receive
-from harness.simulator.settings import FAULTS
+from harness.simulator.faults import FAULTS
 
 pytestmark = pytest.mark.process
 

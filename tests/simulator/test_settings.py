@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 import harness.simulator
+from harness.simulator.faults import FAULTS, STEPS
 from harness.simulator.guest_api.upgrade import HANDLERS
-from harness.simulator.settings import DOCUMENTED, FAULTS, STEPS, DeploymentSettings, Knobs, Limits
+from harness.simulator.settings import DOCUMENTED, DeploymentSettings, Knobs, Limits
 
 DOCUMENT = (Path(harness.simulator.__file__).parent / "FIDELITY.md").read_text()
 

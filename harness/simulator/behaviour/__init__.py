@@ -1,1 +1,1 @@
-"""What bots and agents do, and what goes wrong on purpose."""
+"""What bots and agents do."""

@@ -3,8 +3,6 @@
 Frames are written straight to the transport in the order of the calls, so that handlers need not
 be coroutines; with compression switched on they go through aiohttp's writer instead.
 
-Faults of outgoing frames: lost, doubled, held back, mangled. Only called while one is on.
-
 Normally the event loop reads, a task hands the request on, and what is written leaves at the end of
 the loop's round; none of these moments is known, and on a busy machine milliseconds lie between
 them. With ``--stamps`` each connection's bytes are read with the kernel's receive stamp
@@ -22,11 +20,11 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
-import orjson
 from aiohttp import WSMsgType, web
 
 from harness.clock import monotonic_ns, wall_to_monotonic_ns
 from harness.simulator import frames
+from harness.simulator.faults import send_with_faults
 
 if TYPE_CHECKING:
     from harness.simulator.service import Service
@@ -93,69 +91,6 @@ class StampedSocket:
             self.arrived_ns = wall_to_monotonic_ns(seconds * 1_000_000_000 + nanoseconds, now)
         protocol = self._transport.get_protocol()
         protocol.data_received(data)  # type: ignore[attr-defined]  # aiohttp's, it has one
-
-
-OVERSIZED_BYTES = 1_048_576
-
-
-def send_with_faults(connection: "Connection", frame: bytes) -> bool:
-    """Send ``frame`` on the connection, or what the fault plan makes of it.
-
-    False if it does not come, or not as it is.
-    """
-    service = connection.service
-    strikes = service.faults.strikes
-    if strikes("drop_frame"):
-        return False
-    if strikes("unknown_class"):
-        connection.write(frames.message("HologramEvent", {"since": "tomorrow"}))
-    if strikes("oversized_frame"):
-        connection.write(frames.message("Unknown", {"padding": "x" * OVERSIZED_BYTES}))
-    if strikes("unasked_clear"):
-        connection.write(frames.message("SessionClearedEvent", {}))
-    if foreign := strikes("foreign_error"):
-        connection.write(frames.error(foreign.code, "Request failed.", service.ids.uuid()))
-    if strikes("no_class"):
-        connection.write(frames.gateway_error(connection.id, service.ids.uuid()))
-        return False
-    if strikes("invalid_json"):
-        connection.write(frame[: len(frame) // 2])
-        return False
-    if strikes("wrong_types"):
-        connection.write(_wrong_types(frame))
-        return False
-    delayed = strikes("delay_frame")
-    if delayed:
-        service.later(delayed.seconds, connection.write, frame)
-        service.truth.delay("frame", delayed.seconds)
-        return True
-    overtaken, connection.overtaken = connection.overtaken, None
-    swapped = strikes("reorder_frame") if overtaken is None else None
-    if swapped:
-        connection.overtaken = frame
-        service.later(swapped.seconds, _release, connection, frame)
-        return True
-    connection.write(frame)
-    if strikes("duplicate_frame"):
-        connection.write(frame)
-    if overtaken is not None:
-        connection.write(overtaken)
-    return True
-
-
-def _release(connection: "Connection", frame: bytes) -> None:
-    """Nothing followed the frame that was held back: send it after all."""
-    if connection.overtaken is frame:
-        connection.overtaken = None
-        connection.write(frame)
-
-
-def _wrong_types(frame: bytes) -> bytes:
-    value = orjson.loads(frame)
-    value["code"] = str(value["code"])
-    value["body"] = [value["body"]]
-    value["tracingId"] = 42
-    return orjson.dumps(value)
 
 
 class Refused(Exception):
