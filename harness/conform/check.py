@@ -19,7 +19,6 @@ from harness.workload.har.reading import (
     CLOSE,
     TEXT,
     UPGRADED,
-    Connection,
     Frame,
     Kind,
     Recording,
@@ -45,7 +44,6 @@ class Finding:
 
     @property
     def sentence(self) -> str:
-        """All of it on one line."""
         many = "once" if self.times == 1 else f"{self.times:,} times"
         parts = [part for part in (self.kind, self.where, self.there) if part]
         return f"{': '.join(parts)} ({many}, first in frame {self.first_frame:,})"
@@ -66,8 +64,6 @@ class Observed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """One file."""
-
     name: str
     frames: int
     """frames of the service"""
@@ -227,6 +223,7 @@ def _answers_clear(frame: Frame) -> str | None:
 def _observed(recording: Recording) -> Iterator[Observed]:
     for session in recording.sessions:
         timeline = moments(session)
+        frames = [frame for connection in session.connections for frame in connection.frames]
         sent = {one.tracing_id: one for one in timeline if one.kind in (*_SPOKEN, Kind.CLEAR)}
         configured = [one.at_s for one in timeline if one.kind is Kind.CONFIGURE]
         ready = [one.at_s for one in timeline if one.kind is Kind.READY]
@@ -241,28 +238,22 @@ def _observed(recording: Recording) -> Iterator[Observed]:
                 if sent[one.tracing_id].kind is not Kind.CLEAR
             ),
             turns=tuple(turns(timeline)),
-            clear=tuple(_clear_answers(session.connections)),
+            clear=tuple(
+                answer
+                for frame in frames
+                if not frame.outgoing and (answer := _answers_clear(frame)) is not None
+            ),
             clear_s=cleared[0] - clears[0] if cleared and clears else None,
-            closes=tuple(_closes(session.connections)),
+            closes=tuple(_close(frame) for frame in frames if frame.opcode == CLOSE),
         )
 
 
+def _close(frame: Frame) -> str:
+    who = "guest" if frame.outgoing else "service"
+    return who if frame.code is None else f"{who} {frame.code}"
+
+
 _SPOKEN = (Kind.TEXT, Kind.CHOICE, Kind.FILE, Kind.JOIN)
-
-
-def _clear_answers(connections: tuple[Connection, ...]) -> Iterator[str]:
-    for connection in connections:
-        for frame in connection.frames:
-            if not frame.outgoing and (answer := _answers_clear(frame)) is not None:
-                yield answer
-
-
-def _closes(connections: tuple[Connection, ...]) -> Iterator[str]:
-    for connection in connections:
-        for frame in connection.frames:
-            if frame.opcode == CLOSE:
-                who = "guest" if frame.outgoing else "service"
-                yield f"{who}{'' if frame.code is None else f' {frame.code}'}"
 
 
 TURNS_SHOWN = 12

@@ -39,7 +39,6 @@ class Text:
     named: str = "a text"
 
     def check(self, value: Any, path: Path) -> Iterator[Odd]:
-        """What is odd about a value."""
         if not isinstance(value, str):
             yield Odd(path, WRONG_TYPE, f"{kind_of(value)} in place of {self.named}")
         elif self.words and value not in self.words:
@@ -55,7 +54,6 @@ class Number:
     whole: bool = False
 
     def check(self, value: Any, path: Path) -> Iterator[Odd]:
-        """What is odd about a value."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             yield Odd(path, WRONG_TYPE, f"{kind_of(value)} in place of a number")
         elif self.whole and value != int(value):
@@ -64,10 +62,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """``true`` or ``false``."""
-
     def check(self, value: Any, path: Path) -> Iterator[Odd]:
-        """What is odd about a value."""
         if not isinstance(value, bool):
             yield Odd(path, WRONG_TYPE, f"{kind_of(value)} in place of true or false")
 
@@ -77,15 +72,12 @@ class Anything:
     """What nobody looks at."""
 
     def check(self, value: Any, path: Path) -> Iterator[Odd]:
-        """Nothing is odd about it."""
         del value, path
         return iter(())
 
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A list of one kind."""
-
     item: "Form"
 
     def check(self, value: Any, path: Path) -> Iterator[Odd]:
@@ -120,7 +112,6 @@ class Object:
     needed: tuple[str, ...] = ()
 
     def check(self, value: Any, path: Path) -> Iterator[Odd]:
-        """What is odd about it and within it."""
         if not isinstance(value, dict):
             yield Odd(path, WRONG_TYPE, f"{kind_of(value)} in place of an object")
             return

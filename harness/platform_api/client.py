@@ -149,19 +149,15 @@ class PlatformApi:
         self._token = self._token or self._sign_in()
 
     def get(self, path: str) -> Any:
-        """GET; the decoded body."""
         return self._call("GET", path, None)
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """POST with a JSON body; the decoded body of the answer."""
         return self._call("POST", path, body)
 
     def patch(self, path: str, body: Mapping[str, Any]) -> Any:
-        """PATCH with a JSON body; the decoded body of the answer."""
         return self._call("PATCH", path, body)
 
     def close(self) -> None:
-        """Close the connections."""
         self._pool.clear()
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:

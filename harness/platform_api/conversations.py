@@ -48,8 +48,6 @@ def where_allowed(query: Callable[..., T], *args: Any, **more: Any) -> T | None:
 
 
 class Standing(StrEnum):
-    """How a conversation stands."""
-
     OPEN = "open"
     """the guest's leg is not over"""
     WRAP_UP = "wrap-up"
@@ -312,7 +310,6 @@ def look_now(api: PlatformApi, conversation_id: str) -> Look:
 
 
 def standing_now(api: PlatformApi, conversation_id: str) -> Standing:
-    """How one conversation stands at this moment; see :func:`look_now`."""
     return look_now(api, conversation_id).standing
 
 

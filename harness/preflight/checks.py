@@ -61,8 +61,6 @@ OK, WARN, FAIL, SKIPPED = Status
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of a preflight."""
-
     name: str
     status: Status
     text: str
@@ -303,12 +301,8 @@ def check_flow(deployment: Mapping[str, Any] | None, flows: Sequence[str]) -> li
     return [Check("flow", WARN if wrong else OK, text)]
 
 
-def lessons(learned: Learned, *, sessions: int | None = None) -> list[Check]:
+def lessons(learned: Learned, *, sessions: int | None = None) -> Iterator[Check]:
     """What was learnt of the flow and of the way out, a line each; what was not, is left out."""
-    return list(_lessons(learned, sessions))
-
-
-def _lessons(learned: Learned, sessions: int | None) -> Iterator[Check]:
     if learned.greets is not None:
         when = "after Join" if learned.joined else "with its first answer"
         many = _messages(learned.greeting_messages or 0)

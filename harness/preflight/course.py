@@ -300,30 +300,24 @@ class Planned:
 
     @property
     def arrivals(self) -> Mapping[str, Any] | None:
-        """The locustfile's schedule."""
         schedule: Mapping[str, Any] | None = self.inspected.get("arrivals")
         return schedule
 
     @property
     def guests(self) -> int | None:
-        """How many arrive by it."""
         return None if self.arrivals is None else int(self.arrivals["count"])
 
     @property
     def peak_per_s(self) -> float | None:
-        """Its highest rate."""
         return None if self.arrivals is None else float(self.arrivals["peak_per_s"])
 
     @property
     def at_once(self) -> int:
-        """Guests at a time, at most."""
         return int(self.users or (self.arrivals or {}).get("slots") or 1)
 
 
 @dataclass(slots=True, kw_only=True)
 class Findings:
-    """What a preflight has found."""
-
     checks: list[Check]
     learned: Learned | None = None
     """by a whole visit"""
@@ -332,7 +326,6 @@ class Findings:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed."""
         return passed(self.checks)
 
     def table(self, terms: Terms) -> dict[str, Any]:

@@ -47,7 +47,6 @@ class Forecast:
 
     @property
     def total(self) -> int:
-        """All of them."""
         return self.ledger + self.measured + self.ending
 
 
@@ -111,7 +110,6 @@ def notable(folder: Path, expected: Forecast, free: int | None) -> str:
 
 
 def as_dict(expected: Forecast, free: int | None) -> dict[str, int | bool | None]:
-    """For the run's record."""
     return {**asdict(expected), "total": expected.total, "free": free}
 
 

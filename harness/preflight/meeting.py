@@ -103,19 +103,15 @@ class Turn:
 
     @property
     def first_s(self) -> float | None:
-        """Until the first message."""
         return (self.messages[0].at_ns - self.since_ns) / 1e9 if self.messages else None
 
     @property
     def last_s(self) -> float | None:
-        """Until the last one."""
         return (self.messages[-1].at_ns - self.since_ns) / 1e9 if self.messages else None
 
 
 @dataclass(slots=True, kw_only=True)
 class Meeting:
-    """How the visit went."""
-
     directory: Path
     token: str = field(repr=False)
     joined: bool = False
@@ -337,14 +333,13 @@ def _by_itself(meeting: Meeting) -> int | None:
     """
     if meeting.greeting is not None:
         return len(meeting.greeting.messages)
-    first, second = ([_content_of(message) for message in turn.messages] for turn in meeting.turns)
+    first, second = (
+        [(message.body.get("text"), message.body.get("content")) for message in turn.messages]
+        for turn in meeting.turns
+    )
     if len(first) <= 1:
         return 0
     return next((number for number, content in enumerate(first) if content in second), None)
-
-
-def _content_of(message: Frame) -> str:
-    return f"{message.body.get('text')} {message.body.get('content')}"
 
 
 def _form_of_id(value: object) -> str:
@@ -458,10 +453,6 @@ class Outside:
         start, end = _span(meeting)
         nothing: list[Seen] = []
         wanted = journey_id(meeting.token)
-
-        def by_journey() -> list[Seen]:
-            return list(conversations_of_guests(self.api, [wanted], start, end))
-
         shown = self._ask(
             lambda: list(conversations_by_id(self.api, [self.conversation], start, end)),
             nothing,
@@ -472,7 +463,10 @@ class Outside:
             known.setdefault("analytics_shows_s", _since(meeting.spoke_wall_ns))
             known["purpose_analytics"] = seen.purpose or None
             known["journey_shown"] = seen.journey == wanted and any(
-                one.id == seen.id for one in self._ask(by_journey, nothing)
+                one.id == seen.id
+                for one in self._ask(
+                    lambda: list(conversations_of_guests(self.api, [wanted], start, end)), nothing
+                )
             )
             if seen.standing.over:
                 known["analytics_ends_s"] = _since(cleared_ns)

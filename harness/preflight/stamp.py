@@ -75,7 +75,6 @@ class Learned:
     auto_start: bool | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
         return asdict(self)
 
     @classmethod

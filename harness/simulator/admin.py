@@ -132,7 +132,6 @@ async def loopback_only(request: web.Request, handler: Answer) -> web.StreamResp
 
 
 def add_routes(app: web.Application, service: "Service") -> None:
-    """The admin endpoints of one service."""
 
     async def truth(request: web.Request) -> web.Response:
         run_id = request.query.get("run_id")

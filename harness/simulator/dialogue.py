@@ -36,7 +36,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -45,7 +45,7 @@ from harness.errors import ConfigError
 from harness.json_values import inner, objects
 from harness.units import duration_text, seconds
 from harness.workload.har import reading
-from harness.workload.har.reading import Kind, Moment, Recording, read_recording
+from harness.workload.har.reading import Kind, Moment, read_recording
 from harness.workload.har.redaction import Personal, Redactor, personal_of
 
 OUTBOUND_CHARACTERS = 4000
@@ -85,7 +85,6 @@ class Dialogue:
         return self
 
     def turn(self, guest_text: str) -> Turn | None:
-        """What the bot does on hearing this."""
         for pattern, turn in self.answers:
             if pattern.search(guest_text):
                 return turn
@@ -309,7 +308,6 @@ class Rehearsal:
     answers: tuple[tuple[frozenset[str], Turn], ...]
 
     def begin(self, draws: Random) -> "Drawn":
-        """The dialogue of one service."""
         return Drawn(self, draws)
 
 
@@ -343,7 +341,8 @@ def read_rehearsal(path: Path) -> Rehearsal:
     redactor = Redactor(personal_of(recording), key=_NO_KEY)
     greetings: list[Turn] = []
     answers: list[tuple[frozenset[str], Turn]] = []
-    for recorded in _turns(recording):
+    timelines = map(reading.moments, recording.sessions)
+    for recorded in chain.from_iterable(map(reading.turns, timelines)):
         question = recorded.act
         if not recorded.replies:
             continue
@@ -360,12 +359,6 @@ def read_rehearsal(path: Path) -> Rehearsal:
     if not answers:
         raise ConfigError(f"{path}: nothing was answered in it, so there is nothing to rehearse")
     return Rehearsal(tuple(greetings), tuple(answers))
-
-
-def _turns(recording: Recording) -> list[reading.Turn]:
-    return [
-        turn for session in recording.sessions for turn in reading.turns(reading.moments(session))
-    ]
 
 
 def _recorded_part(reply: Moment, redactor: Redactor) -> dict[str, object]:

@@ -98,8 +98,6 @@ FAULTS: dict[str, Known] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One switched-on fault."""
-
     name: str
     probability: float = 0.0
     nth: frozenset[int] = frozenset()
@@ -149,7 +147,6 @@ class FaultPlan:
         return Random() if self.seed is None else Random(f"{self.seed}:{fault.name}")
 
     def on(self) -> dict[str, float | str]:
-        """What is switched on, by name."""
         return {
             name: armed.fault.probability
             or (f"every:{armed.fault.every}" if armed.fault.every else "nth")
@@ -157,7 +154,6 @@ class FaultPlan:
         }
 
     def armed(self, name: str) -> bool:
-        """Whether the fault is switched on."""
         return name in self._armed
 
     def strikes(self, name: str, step: str | None = None) -> Fault | None:

@@ -170,7 +170,6 @@ def message(klass: str, body: object, tracing_id: str | None = None) -> bytes:
 
 
 def error(code: int, text: str, tracing_id: str | None = None) -> bytes:
-    """An error with a string body."""
     return envelope("response", "string", text, code=code, tracing_id=tracing_id)
 
 

@@ -95,7 +95,10 @@ def read(options: Options) -> Settings:
             options,
             AGENT_OPTIONS,
         ),
-        clients=_clients(profile.get("client", [])),
+        clients=tuple(
+            fill(ApiClient(), table, f"profile: client {place}")
+            for place, table in enumerate(profile.get("client") or [{}], 1)
+        ),
         faults=faults,
     )
 
@@ -184,17 +187,7 @@ def _overridden(settings: Filled, options: Options, fields: Mapping[str, str]) -
     return replace(settings, **changes)  # type: ignore[type-var]
 
 
-def _clients(tables: list[Any]) -> tuple[ApiClient, ...]:
-    if not tables:
-        return (ApiClient(),)
-    return tuple(
-        fill(ApiClient(), table, f"profile: client {place}")
-        for place, table in enumerate(tables, 1)
-    )
-
-
 def pairs(option: str, texts: Iterable[str] | None) -> dict[str, str]:
-    """NAME=VALUE, several times."""
     values: dict[str, str] = {}
     for text in texts or ():
         name, sign, value = text.partition("=")

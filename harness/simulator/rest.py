@@ -8,6 +8,7 @@ permissions, and has a rate limit.
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 def json_response(
     body: object, status: int = 200, *, headers: dict[str, str] | None = None
 ) -> web.Response:
-    """JSON by orjson."""
     return web.Response(
         body=orjson.dumps(body), status=status, content_type="application/json", headers=headers
     )
@@ -211,9 +211,4 @@ def guarded(service: "Service", any_of: tuple[str, ...], handler: Answer) -> Ans
 
 
 def add_routes(app: web.Application, service: "Service") -> None:
-    """The token endpoint."""
-
-    async def give(request: web.Request) -> web.Response:
-        return await token(service, request)
-
-    app.router.add_post("/oauth/token", give)
+    app.router.add_post("/oauth/token", partial(token, service))

@@ -11,6 +11,7 @@ import ssl
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,15 +111,10 @@ clears, sweeps and asks for the truth meanwhile.)"""
 
 
 def application(service: Service) -> web.Application:
-    """All routes of one service."""
     app = web.Application(
         middlewares=[admin.loopback_only], logger=_quiet(), client_max_size=64 * 1024 * 1024
     )
-
-    async def guest(request: web.Request) -> web.StreamResponse:
-        return await upgrade.accept(service, request)
-
-    app.router.add_get("/v1", guest)
+    app.router.add_get("/v1", partial(upgrade.accept, service))
     upgrade.add_rules(app, service)
     for part in PARTS:
         part.add_routes(app, service)

@@ -10,7 +10,6 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from harness.simulator import frames
 from harness.simulator.behaviour.bots import Bot
@@ -32,6 +31,7 @@ from harness.simulator.truth import (
     SessionEnd,
     Tally,
     Truth,
+    Write,
 )
 
 
@@ -96,7 +96,7 @@ class Service:
         self.ids = Ids(settings.seed)
         self.faults = FaultPlan(seed=settings.seed)
         self.faults.replace(settings.faults)
-        self.write_question: Callable[[dict[str, Any]], object] | None = None
+        self.write_question: Write = lambda _: None
         self.truth = self.new_truth()
         self.question: Question | None = None
         """The question that is being handled."""
@@ -135,11 +135,8 @@ class Service:
 
     def new_truth(self) -> Truth:
         """An empty account."""
-        return Truth(questions=Questions(self.knobs.keep_questions, self._write_question))
-
-    def _write_question(self, row: dict[str, Any]) -> None:
-        if self.write_question is not None:
-            self.write_question(row)
+        keep = self.knobs.keep_questions
+        return Truth(questions=Questions(keep, lambda row: self.write_question(row)))
 
     def log(self, line: str, *, once: bool = False) -> None:
         """One line on standard error; ``once``: only the first time. Never more than MAX_LINES."""

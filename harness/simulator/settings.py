@@ -382,8 +382,6 @@ class ApiClient:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """One simulator."""
-
     deployments: tuple[DeploymentSettings, ...]
     host: str = "127.0.0.1"
     port: int = 0

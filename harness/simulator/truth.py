@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 KINDS = ("text", "choice", "join")
+Write = Callable[[dict[str, Any]], object]
 
 
 @dataclass(slots=True)
@@ -76,14 +77,15 @@ class Unasked:
     """Epoch seconds."""
 
     def row(self) -> dict[str, Any]:
-        """As it is told."""
         return {"unasked": self.what, "guest": self.guest, "run_id": self.run_id, "at": self.at}
 
 
 class Questions:
     """The newest ``keep`` rows; older ones go to ``write``, and so do all when it ends."""
 
-    def __init__(self, keep: int, write: Callable[[dict[str, Any]], object] | None = None) -> None:
+    def __init__(
+        self, keep: int, write: Callable[[dict[str, Any]], object] = lambda _: None
+    ) -> None:
         self.by_kind = dict.fromkeys(KINDS, 0)
         self.unasked = 0
         self.forgotten = 0
@@ -94,7 +96,6 @@ class Questions:
     def ask(
         self, kind: str, tracing_id: str | None, *, came: float, came_s: float, guest: int | None
     ) -> Question:
-        """A question has come."""
         self.by_kind[kind] += 1
         number = sum(self.by_kind.values())
         question = Question(number, kind, tracing_id, came, came_s, guest)
@@ -102,7 +103,6 @@ class Questions:
         return question
 
     def say_unasked(self, what: str, guest: int, run_id: str | None, at: float) -> None:
-        """A message was written that answers nothing."""
         self.unasked += 1
         self._add(Unasked(guest, run_id, what, at))
 
@@ -114,8 +114,7 @@ class Questions:
 
     def _forget(self, row: Question | Unasked) -> None:
         self.forgotten += 1
-        if self._write is not None:
-            self._write(row.row())
+        self._write(row.row())
 
     def end(self) -> None:
         """Write down what is still held."""
@@ -193,7 +192,6 @@ class Delays:
         self.highest = 0.0
 
     def add(self, delay_s: float) -> None:
-        """Record one."""
         fresh = self._fresh
         fresh.append(delay_s)
         if len(fresh) >= 1000:
@@ -249,8 +247,6 @@ OTHERS = "others"
 
 @dataclass(slots=True)
 class Truth:
-    """The whole account."""
-
     whole: Tally = field(default_factory=Tally)
     runs: dict[str, Tally] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
@@ -270,7 +266,6 @@ class Truth:
             known[kept] = known.get(kept, 0) + 1
 
     def count(self, name: str) -> None:
-        """One more of ``name``."""
         self.counts[name] = self.counts.get(name, 0) + 1
 
     def delay(self, operation: str, delay_s: float) -> None:
@@ -290,8 +285,6 @@ class ApiCalls:
 
 
 class SessionEnd(StrEnum):
-    """How a session ended."""
-
     CLEARED = "cleared"
     EXPIRED = "expired"
     REPLACED = "replaced"
@@ -447,7 +440,6 @@ class Conversations:
         return self._by_serial.values()
 
     def clear(self) -> None:
-        """Forget all of them."""
         self._by_serial.clear()
 
     def start(self, session: Session) -> Conversation:

@@ -5,7 +5,7 @@ from harness.preflight.stamp import Learned
 
 
 def test_lines_tell_what_is_known_and_nothing_else() -> None:
-    assert lessons(Learned()) == []
+    assert list(lessons(Learned())) == []
     found = {
         check.name: check
         for check in lessons(
@@ -29,7 +29,7 @@ def test_lines_tell_what_is_known_and_nothing_else() -> None:
     assert found["times"].status is Status.WARN  # slower than guests are used to wait
     assert "proved 250 ms after" in found["end"].text
     assert "1,200 with an agentic one" in found["answers by"].text
-    (turn,) = lessons(Learned(greets=False, turn_messages=3, turn_gap_s=0.9))[1:]
+    (_, turn) = lessons(Learned(greets=False, turn_messages=3, turn_gap_s=0.9))
     assert turn.status is Status.WARN
     assert "3 messages" in turn.text
     assert turn.text.endswith("up to 0.9 s apart: run with --turn-silence 2.7s")

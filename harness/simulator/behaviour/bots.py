@@ -265,7 +265,8 @@ class Bot:
         last = len(parts) - 1
         while parts:
             if self.silent_until and self._is_silent():
-                self._note_unsaid(answer, number)
+                if answer.question is not None and not answer.greeting:
+                    answer.question.unheard += len(moments) - number
                 return
             self._say_one(answer, number)
             if number == last:
@@ -275,10 +276,6 @@ class Bot:
                 self._wait(answer, number)
                 return
         self._end_turn(answer.session, answer.conversation, answer.turn)
-
-    def _note_unsaid(self, answer: Answer, number: int) -> None:
-        if answer.question is not None and not answer.greeting:
-            answer.question.unheard += len(answer.moments) - number
 
     def _say_one(self, answer: Answer, number: int) -> None:
         service = self._service

@@ -276,7 +276,6 @@ class Agents:
         self._assign()
 
     def figures(self) -> dict[str, int]:
-        """For the truth."""
         return {
             "agents": self.number,
             "places": self.number * self.concurrency,

@@ -26,7 +26,6 @@ from harness.simulator.guest_api import attachments
 from harness.simulator.guest_api.connection import Refused
 from harness.simulator.guest_api.sessions import (
     RATE_TOO_HIGH,
-    count_misplaced,
     may_speak,
     session_for,
     take_attributes,
@@ -60,8 +59,8 @@ def on_message(connection: "Connection", request: dict[str, Any], tracing_id: st
     message = request.get("message")
     if not isinstance(message, dict):
         raise Refused(4020, "Missing parameter: message")
-    if "channel" in request:
-        count_misplaced(connection, request["channel"])
+    if "channel" in request and inner(request["channel"], "metadata", "customAttributes"):
+        service.truth.count("misplaced_attributes")  # the service ignores them since June 2026
     kind = message.get("type", "Text")
     limit = service.text_limit
     if limit and kind != "Event" and kind != "Receipt":
@@ -382,7 +381,6 @@ def say(connection: "Connection", session: Session, kind: str, tracing_id: str |
 
 
 def _presence(service: "Service", kind: str, number: str, at: str) -> dict[str, Any]:
-    """The body of the echo of a guest's presence."""
     head = {
         "id": number,
         "channel": {"time": at, "messageId": dashed(number), "from": {}},

@@ -131,7 +131,6 @@ def leave(connection: "Connection") -> None:
 
 
 def session_body(connection: "Connection", session: Session, *, new: bool) -> dict[str, Any]:
-    """Body of a SessionResponse for a configured session."""
     service = connection.service
     body: dict[str, Any] = {
         "connected": True,
@@ -214,12 +213,6 @@ def may_speak(connection: "Connection", session: Session) -> bool:
     if how != "silence":
         raise Refused(int(how), "User is unauthorized")
     return False
-
-
-def count_misplaced(connection: "Connection", channel: object) -> None:
-    """Attributes at the top level are ignored by the service since June 2026; tell how many."""
-    if inner(channel, "metadata", "customAttributes"):
-        connection.service.truth.count("misplaced_attributes")
 
 
 def take_attributes(connection: "Connection", session: Session, message: dict[str, Any]) -> None:

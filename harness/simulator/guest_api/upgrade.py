@@ -218,12 +218,13 @@ def _refusal(service: "Service", request: web.Request) -> web.Response | None:
         return web.Response(status=429, text="Too Many Requests", headers=headers)
     if strikes("refuse_503", "connect"):
         return web.Response(status=503, text="Service Unavailable")
-    if deployment is None:
-        in_band = service.knobs.unknown_deployment_reply == "in_band"
-        return None if in_band else web.Response(status=403, text="Forbidden")
-    if not deployment.settings.active:
-        return web.Response(status=403, text="Forbidden")
-    if not origin_allowed(deployment.settings, request.headers.get("Origin")):
+    if deployment is None and service.knobs.unknown_deployment_reply == "in_band":
+        return None
+    if (
+        deployment is None
+        or not deployment.settings.active
+        or not origin_allowed(deployment.settings, request.headers.get("Origin"))
+    ):
         return web.Response(status=403, text="Forbidden")
     limit = service.limits.connections_per_minute
     if wait_s := over(deployment, "connect_times", limit, 60, service.now()):

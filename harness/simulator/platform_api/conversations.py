@@ -7,7 +7,7 @@ still looks open there.
 Counts are queue and flow observations; the organisation's limits and threading are here too.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from aiohttp import web
 from harness.json_values import inner, objects
 from harness.simulator.behaviour.conversing import disconnect_conversation
 from harness.simulator.frames import iso_ms
-from harness.simulator.rest import api_error, guarded, json_object, json_response, sees
+from harness.simulator.rest import Answer, api_error, guarded, json_object, json_response, sees
 from harness.simulator.truth import Conversation, Participant
 
 if TYPE_CHECKING:
@@ -169,21 +169,15 @@ def add_routes(app: web.Application, service: "Service") -> None:
             return None
         return known[0]
 
-    def view(request: web.Request) -> Conversation | None:
-        return find(request) if service.knobs.direct_view == "shown" else None
-
     def end(one: Conversation, how: str) -> None:
         service.later(service.knobs.disconnect_lag_s, disconnect_conversation, service, one, how)
 
-    async def whole(request: web.Request) -> web.Response:
-        one = view(request)
-        return _missing() if one is None else json_response(live(service, one))
+    def shown(form: Callable[["Service", Conversation], dict[str, Any]]) -> Answer:
+        async def answer(request: web.Request) -> web.Response:
+            one = find(request) if service.knobs.direct_view == "shown" else None
+            return _missing() if one is None else json_response(form(service, one))
 
-    async def messages(request: web.Request) -> web.Response:
-        one = view(request)
-        if one is None:
-            return _missing()
-        return json_response(message_conversation(service, one))
+        return answer
 
     async def details(request: web.Request) -> web.Response:
         message_id = request.match_info["id"]
@@ -232,7 +226,7 @@ def add_routes(app: web.Application, service: "Service") -> None:
     may_end = ("conversation:communication:disconnect", "conversation:message:park")
     _add_counts(app, service)
     add = app.router.add_route
-    add("GET", BASE + "/messages/{id}", guarded(service, (), messages))
+    add("GET", BASE + "/messages/{id}", guarded(service, (), shown(message_conversation)))
     add("GET", BASE + "/messages/{id}/details", guarded(service, see, details))
     add("PATCH", BASE + "/messages/{id}", guarded(service, may_end, patch))
     add(
@@ -240,7 +234,7 @@ def add_routes(app: web.Application, service: "Service") -> None:
         BASE + "/messages/{id}/participants/{participant}",
         guarded(service, may_end, patch_participant),
     )
-    add("GET", BASE + "/{id}", guarded(service, look, whole))
+    add("GET", BASE + "/{id}", guarded(service, look, shown(live)))
     add("POST", BASE + "/{id}/disconnect", guarded(service, may_end[:1], disconnect))
 
 

@@ -92,11 +92,7 @@ def _holds(predicate: object, fields: dict[str, Any], known: frozenset[str]) -> 
         value = fields.get(dimension)
     if operator != "matches":
         return (value is not None) == (operator == "exists")
-    return value is not None and _same(value, predicate.get("value"))
-
-
-def _same(value: object, wanted: object) -> bool:
-    return str(value).lower() == str(wanted).lower()
+    return value is not None and str(value).lower() == str(predicate.get("value")).lower()
 
 
 def passes(filters: object, candidates: list[dict[str, Any]], known: frozenset[str]) -> bool:
@@ -281,7 +277,6 @@ def _fits(criterion: dict[str, Any], fields: dict[str, Any]) -> bool:
 
 
 def add_routes(app: web.Application, service: "Service") -> None:
-    """Both queries."""
 
     def answering(work: Any, *permissions: str) -> Any:
         async def answer(request: web.Request) -> web.Response:
