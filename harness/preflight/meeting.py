@@ -46,10 +46,6 @@ from harness.rundir.layout import (
     write_start,
 )
 
-FIRST_WITHIN_S = 20.0
-SILENCE_S = 5.0
-"""After so long without a message the other side is taken to have said all."""
-TURN_WITHIN_S = 45.0
 CLEAR_WITHIN_S = 10.0
 CLOSE_WITHIN_S = 3.0
 TEXT = "Hello, this is a test of the way here. It ends by itself."
@@ -180,9 +176,10 @@ class Meeting:
 class Patience:
     """How long a visit waits for what, in seconds."""
 
-    first_s: float = FIRST_WITHIN_S
-    silence_s: float = SILENCE_S
-    turn_s: float = TURN_WITHIN_S
+    first_s: float = 20.0
+    silence_s: float = 5.0
+    """After so long without a message the other side is taken to have said all."""
+    turn_s: float = 45.0
 
 
 def meet(

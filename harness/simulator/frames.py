@@ -203,7 +203,7 @@ def presence(direction: str, kind: str, ids: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def typing(ids: dict[str, Any], duration_ms: int, field: str = "duration") -> dict[str, Any]:
+def typing(ids: dict[str, Any], duration_ms: int, field: str) -> dict[str, Any]:
     """Body of a typing indicator from the other side; some name its length ``durationMs``."""
     return {
         "type": "Event",

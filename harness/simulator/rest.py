@@ -23,17 +23,11 @@ if TYPE_CHECKING:
     from harness.simulator.truth import Conversation
 
 
-def json_response(
-    body: object, status: int = 200, *, headers: dict[str, str] | None = None
-) -> web.Response:
-    return web.Response(
-        body=orjson.dumps(body), status=status, content_type="application/json", headers=headers
-    )
+def json_response(body: object, status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")
 
 
-def api_error(
-    status: int, code: str, message: str, *, headers: dict[str, str] | None = None
-) -> web.Response:
+def api_error(status: int, code: str, message: str) -> web.Response:
     """The vendor's form of an error."""
     body = {
         "message": message,
@@ -43,14 +37,16 @@ def api_error(
         "details": [],
         "errors": [],
     }
-    return json_response(body, status, headers=headers)
+    return json_response(body, status)
 
 
 def too_many(wait_s: float) -> web.Response:
     """429 with Retry-After in whole seconds."""
     after = str(max(1, -int(-wait_s // 1)))
     text = f"Rate limit exceeded the maximum. Retry the request in [{after}] seconds"
-    return api_error(429, "too.many.requests", text, headers={"Retry-After": after})
+    answer = api_error(429, "too.many.requests", text)
+    answer.headers["Retry-After"] = after
+    return answer
 
 
 async def json_object(request: web.Request) -> dict[str, object] | None:

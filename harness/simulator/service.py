@@ -106,8 +106,6 @@ class Service:
         self.past: OrderedDict[str, list[Session]] = OrderedDict()
         self.bot = Bot(self)
         self.agents = Agents(self)
-        self.answer = self.bot.answer
-        self.greet = self.bot.greet
         self.by_serial: dict[int, Session] = {}
         self.signer = Signer(self.ids.hex())
         self.api_tokens: OrderedDict[str, tuple[ApiClient, float]] = OrderedDict()
@@ -248,10 +246,6 @@ class Service:
         self.end_session(session, SessionEnd.EXPIRED)
         if conversation is not None and self.knobs.expiry_ends_conversation:
             self.conversations.end(conversation, "sessionExpired")
-
-    def touch(self, session: Session) -> None:
-        """A message of either side pushes the expiry forward."""
-        session.expires = self.now() + session.duration
 
     # the account
 

@@ -115,7 +115,7 @@ def say_unasked(
     return arrived is not None
 
 
-def typing(service: "Service", session: Session, duration_ms: int = 5000) -> None:
+def typing(service: "Service", session: Session) -> None:
     """The other side is typing, if it has not said so too often. Not part of the history."""
     conversation = session.conversation
     if session.ended is not None or conversation is None:
@@ -125,7 +125,7 @@ def typing(service: "Service", session: Session, duration_ms: int = 5000) -> Non
         return
     number, at = service.head(conversation)
     head = {"id": number, "channel": {"time": at, "type": "Private", "from": {}}}
-    body = frames.typing(head, duration_ms, service.knobs.typing_field)
+    body = frames.typing(head, 5000, service.knobs.typing_field)
     service.fan_out(session, frames.message("StructuredMessage", body))
 
 

@@ -111,7 +111,7 @@ def _text(
     frame = frames.inbound_text(text, kind, number, at, correlation, tracing_id, own, sent)
     service.keep(session, frame)
     service.fan_out(session, frame)
-    service.answer(session, conversation, _meant(text, content) if content else text)
+    service.bot.answer(session, conversation, _meant(text, content) if content else text)
 
 
 def question_kind(message: object) -> str | None:
@@ -398,6 +398,6 @@ def _join(
     take_attributes(connection, session, message)
     conversation = conversation_of(service, session)
     service.note(session, "join")
-    service.touch(session)
+    session.expires = service.now() + session.duration
     say(connection, session, "Join", tracing_id)
-    service.greet(session, conversation)
+    service.bot.greet(session, conversation)
