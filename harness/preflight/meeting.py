@@ -375,20 +375,14 @@ class Outside:
             self._look_directly()
             self._analytics(meeting, wall_ns())
 
-    def look_after(
-        self,
-        meeting: Meeting,
-        *,
-        within_s: float = WITHIN_S,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def look_after(self, meeting: Meeting, *, within_s: float = WITHIN_S) -> None:
         """Look until all views show the end, or the time is up. Never raises."""
         deadline = monotonic_ns() + int(within_s * 1e9)
         while True:
             self._look(meeting)
             if self._all_known() or monotonic_ns() >= deadline:
                 break
-            sleep(min(LOOK_EVERY_S, max(0.05, (deadline - monotonic_ns()) / 1e9)))
+            time.sleep(min(LOOK_EVERY_S, max(0.05, (deadline - monotonic_ns()) / 1e9)))
         if "search" not in self.refused:
             self.learned.setdefault("search_shown", False)
 

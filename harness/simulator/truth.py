@@ -10,8 +10,8 @@ run can be checked against what really happened, question by question.
 Slots throughout: fifteen thousand idle sessions should cost little.
 """
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, ValuesView
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -251,7 +251,7 @@ class Truth:
     runs: dict[str, Tally] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     """Anything worth counting by name: misplaced attributes, refused upgrades, errors sent."""
-    delays: dict[str, Delays] = field(default_factory=dict)
+    delays: defaultdict[str, Delays] = field(default_factory=lambda: defaultdict(Delays))
     questions: Questions = field(default_factory=lambda: Questions(0))
     addresses: dict[str, int] = field(default_factory=dict)
     """Connections by the address that they came from."""
@@ -270,10 +270,7 @@ class Truth:
 
     def delay(self, operation: str, delay_s: float) -> None:
         """A delay that the service really added to an operation."""
-        histogram = self.delays.get(operation)
-        if histogram is None:
-            histogram = self.delays[operation] = Delays()
-        histogram.add(delay_s)
+        self.delays[operation].add(delay_s)
 
 
 @dataclass(slots=True)
@@ -426,21 +423,13 @@ class Deployment:
         return self.settings.id
 
 
-class Conversations:
-    """Every open conversation, and the ended ones up to the knob ``keep_conversations``."""
+class Conversations(dict[int, Conversation]):
+    """By serial number: every open one; ended ones up to the knob ``keep_conversations``."""
 
     def __init__(self, service: "Service") -> None:
         self._service = service
-        self._by_serial: OrderedDict[int, Conversation] = OrderedDict()
         self._serial = 0
         self._forget_at = int(service.knobs.keep_conversations * 1.1) + 10
-
-    def values(self) -> ValuesView[Conversation]:
-        """In the order of their start."""
-        return self._by_serial.values()
-
-    def clear(self) -> None:
-        self._by_serial.clear()
 
     def start(self, session: Session) -> Conversation:
         """A new one of the session's guest, in the bot's hands."""
@@ -464,23 +453,23 @@ class Conversations:
             Participant(service.ids.uuid(), "workflow", now),
         ]
         session.conversation = conversation
-        self._by_serial[conversation.serial] = conversation
+        self[conversation.serial] = conversation
         for tally in session.tallies:
             tally.conversations_opened += 1
         service.note(session, "conversation opened", conversation.id)
-        if len(self._by_serial) > self._forget_at:
+        if len(self) > self._forget_at:
             self._forget()
         return conversation
 
     def _forget(self) -> None:
         """Ended ones beyond the limit go, oldest first; open ones are never forgotten."""
         keep = self._service.knobs.keep_conversations
-        surplus = len(self._by_serial) - keep
-        gone = [serial for serial, item in self._by_serial.items() if not item.open][:surplus]
+        surplus = len(self) - keep
+        gone = [serial for serial, item in self.items() if not item.open][:surplus]
         for serial in gone:
-            del self._by_serial[serial]
+            del self[serial]
         # look again only when a tenth more have come: open ones alone may be more than the limit
-        self._forget_at = max(keep, len(self._by_serial)) + keep // 10 + 10
+        self._forget_at = max(keep, len(self)) + keep // 10 + 10
         self._service.log(
             f"more than {keep} conversations: the oldest ended ones are forgotten from now on "
             "(knob keep_conversations)",
@@ -490,7 +479,7 @@ class Conversations:
     def find(self, some_id: str) -> tuple[Conversation, int] | None:
         """(conversation, message number) of a message id or, with number 0, a conversation id."""
         known = self._service.ids.conversation_of(some_id)
-        conversation = self._by_serial.get(known[0]) if known else None
+        conversation = self.get(known[0]) if known else None
         if known is None or conversation is None or known[1] > conversation.messages:
             return None
         return conversation, known[1]
