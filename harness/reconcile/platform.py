@@ -148,9 +148,10 @@ def _moment(text: object) -> datetime | None:
 @contextmanager
 def open_search(directory: Path, *, api_url: str | None, login_url: str | None) -> Iterator[Search]:
     """The API of a run's organisation, and what to look for there. Raises ConfigError."""
-    target, written = target_of(directory), platform_of(directory).get("api_url")
+    credentials, target = credentials_of(directory), target_of(directory)
+    written = platform_of(directory).get("api_url")
     places = Places.of(target, api_url or written or None, login_url)
-    with closing(PlatformApi.towards(target, credentials_of(directory), places)) as api:
+    with closing(PlatformApi.towards(target, credentials, places)) as api:
         closed = closed_roads(learned_of(directory))
         yield Search(api, directory.name, span_of(directory), closed)
 
