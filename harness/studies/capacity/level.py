@@ -5,18 +5,16 @@ such. Read from the files that the run's processes write, so also while it goes 
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
-from typing import Any
-
-import orjson
 
 from harness.config.run_config import CONNECTIONS
 from harness.errors import ConfigError
 from harness.judge.gate import Verdict
 from harness.judge.objective import Kind, Objective, Op, Unit, parse_objective
+from harness.judge.reading import parse_record
 from harness.judge.record import DEFAULT_OBJECTIVES
 from harness.judge.series import FAILED
 from harness.judge.validity import ALLOWED
@@ -31,7 +29,8 @@ from harness.measure.snapshot import (
     read_measurements,
 )
 from harness.measure.statistics import Blocks, Share, estimate_share
-from harness.rundir.layout import RunDirectory, read_start, reading
+from harness.rundir.layout import RunDirectory, read_start
+from harness.rundir.schema import RunRecord
 from harness.studies.capacity.holding import (
     CONFIDENCE,
     MOST_ERRORS,
@@ -376,19 +375,18 @@ def judge_run(
     to be in session at once, where it was a level of occupancy. Raises ConfigError when its record
     can't be read.
     """
-    record = _record(directory)
+    record = parse_record(RunDirectory(directory).record)
     window = read_window(directory, warmup_s, begin_s=begin_s, end_s=end_s)
-    entries = record.get("objectives") or [{"text": text} for text in DEFAULT_OBJECTIVES]
     length_s = max(window.length_s, 0.001)
     holding = Holding(hold_s=length_s, longest_s=longest_s or length_s)
-    objectives = _parsed([entry["text"] for entry in entries], directory)
-    verdicts = {entry["text"]: entry.get("verdict", "") for entry in entries}
+    verdicts = {entry.text: entry.verdict for entry in record.objectives}
+    objectives = _parsed(verdicts or DEFAULT_OBJECTIVES, directory)
     progress = min(1.0, length_s / holding.longest_s)
     whole = read_measurements(directory)
     standings = read_standings(
         directory, objectives, window, progress=progress, verdicts=verdicts, whole=whole
     )
-    standings |= _within_chance(objectives, entries, standings)
+    standings |= _within_chance(objectives, record, standings)
     shows = _shows(directory, objectives, warmup_s)
     seen = look(holding, shows, begin_s, begin_s + length_s)
     occupancy, replies_per_s, arrived_per_s = _means(directory, window)
@@ -408,7 +406,7 @@ def judge_run(
         arrivals_per_s=arrived_per_s,
         replies_per_s=replies_per_s,
         session_s=stay,  # Little: occupancy = arrival rate x time in session
-        little_off=(record.get("little") or {}).get("off"),
+        little_off=record.little.off if record.little else None,
         figures={text: one.figure for text, one in standings.items()},
         enough=all(one.bounded for one in standings.values()),
         held_s=round(window.length_s, 1),
@@ -423,20 +421,22 @@ def judge_run(
 
 def _within_chance(
     objectives: Sequence[Objective],
-    entries: Sequence[Mapping[str, Any]],
+    record: RunRecord,
     standings: Mapping[str, ObjectiveStanding],
 ) -> dict[str, ObjectiveStanding]:
     """What the run calls a miss though its own interval holds the limit: so few can't tell."""
     close = {}
-    for objective, entry in zip(objectives, entries, strict=True):
-        low, high = entry.get("low"), entry.get("high")
+    entries = {entry.text: entry for entry in record.objectives}
+    for objective in objectives:
+        entry = entries.get(objective.text)
+        low, high, figure = (entry.low, entry.high, entry.figure) if entry else (None, None, None)
         one = standings.get(objective.text)
         missed = one is not None and one.figure == Verdict.FAIL
-        if not missed or low is None or objective.op not in (Op.LESS, Op.AT_MOST):
+        if not missed or low is None or figure is None or objective.op not in (Op.LESS, Op.AT_MOST):
             continue
         if low <= objective.limit:
             share = objective.unit is Unit.SHARE
-            values = [entry["figure"], low, *([] if high is None else [high])]
+            values = [figure, low, *([] if high is None else [high])]
             bounds = [f"{value:.2%}" if share else f"{value:,.4g}" for value in values]
             words = f"{bounds[0]} ({' to '.join(bounds[1:])})"
             close[objective.text] = ObjectiveStanding(Shown(standing=Standing.CLOSE), words)
@@ -471,19 +471,19 @@ def _own_limit(
 
 
 def _judge(
-    record: Mapping[str, Any], standings: Mapping[str, ObjectiveStanding], own_limit: str
+    record: RunRecord, standings: Mapping[str, ObjectiveStanding], own_limit: str
 ) -> tuple[Judged, str]:
     missed = [(text, one) for text, one in standings.items() if one.standing is Standing.MISSED]
     # What has a figure says more than a bare FAIL.
     missed.sort(key=lambda entry: entry[1].shown.of_limit is None)
     broke = next((f"{text}: {one.figure}" for text, one in missed), "")
-    leftover = int(record["sessions"].get("leftover", 0))
+    leftover = record.sessions.leftover or 0
     if leftover and not broke:
         broke = f"{leftover} sessions left over"
     # Whether the load was held back has been asked in the level's own window.
-    reasons = record.get("invalid_because") or record.get("reasons", ())
-    besides = [why for why in reasons if why not in record.get("not_offered", ())]
-    healthy = record["verdict"] != Verdict.INVALID or not besides
+    reasons = record.invalid_because or record.reasons
+    besides = [why for why in reasons if why not in record.not_offered]
+    healthy = record.verdict != Verdict.INVALID or not besides
     judged = judge_level(
         [one.standing for one in standings.values()],
         leftovers_growing=leftover > 0,
@@ -503,16 +503,7 @@ def _judge(
     return judged, broke
 
 
-def _record(directory: Path) -> dict[str, Any]:
-    path, what = RunDirectory(directory).record, "the record of a run"
-    with reading(path, what):
-        record = orjson.loads(path.read_bytes())
-        if not isinstance(record, dict) or "sessions" not in record:
-            raise ConfigError(f"{path} is not {what}")
-        return record
-
-
-def _parsed(texts: Any, directory: Path) -> list[Objective]:
+def _parsed(texts: Iterable[str], directory: Path) -> list[Objective]:
     return [parse_objective(text, place=directory.name) for text in texts]
 
 

@@ -85,6 +85,8 @@ def level(
         )
     writer.close()
     record: dict[str, Any] = {
+        "schema": 1,
+        "run_id": directory.name,
         "verdict": verdict,
         "little": little,
         "reasons": ["the generator lagged"],
@@ -258,7 +260,7 @@ def test_leftovers_are_over(tmp_path: Path) -> None:
 
 
 def test_no_level_no_judgement(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"run\.json can't be read"):
+    with pytest.raises(ConfigError, match=r"run\.json: can't be read"):
         judge_run(tmp_path, warmup_s=1)
 
 
