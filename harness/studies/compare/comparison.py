@@ -343,9 +343,9 @@ def _counts(
             for record, run_blocks in zip(records, blocks, strict=True)
         ]
         named = looked_at if ERRORS_OF + name in gate else 0
-        yield _shares(ERRORS_OF + name, _together(sides), confidence, rules.confidence, named)
+        yield _shares(ERRORS_OF + name, sides, confidence, rules.confidence, named)
     dropped = [[(record.arrivals.dropped, record.arrivals.due)] for record in records]
-    yield _shares("arrivals dropped", _together(dropped), confidence, rules.confidence, 0)
+    yield _shares("arrivals dropped", dropped, confidence, rules.confidence, 0)
     left = [sessions_as_left(record).leftover for record in (base, new)]
     yield CountChange(
         name="leftovers",
@@ -377,15 +377,11 @@ def _errors(record: RunRecord, name: str, blocks: ShareBlocks) -> Known:
     return blocks if known == tuple(map(sum, zip(*blocks, strict=True))) else [known]
 
 
-def _together(sides: Sequence[Known]) -> tuple[Known, Known]:
-    """All base runs' blocks, and the new run's."""
-    return [block for side in sides[:-1] for block in side], sides[-1]
-
-
 def _shares(
-    name: str, sides: tuple[Known, Known], confidence: float, gate: float, looked_at: int
+    name: str, runs: Sequence[Known], confidence: float, gate: float, looked_at: int
 ) -> CountChange:
     """``looked_at``: with how many shares of the gate it has to hold together (0: not one)."""
+    sides = [block for run in runs[:-1] for block in run], runs[-1]
     known = [
         [(part, whole) for part, whole in side if part is not None and whole is not None]
         for side in sides

@@ -152,7 +152,6 @@ def assess(
     tolerated_leak: float = 0.001,
     warmup_s: float | None = None,
     confidence: float = 0.95,
-    seed: int = 0,
 ) -> DriftReport:
     """Judge a soak. ``sessions`` opened, ``leftovers`` among them (nothing is said when 0 opened).
 
@@ -178,7 +177,6 @@ def assess(
                 fills=item.fills,
                 warmup_s=warmup_s,
                 confidence=each,
-                seed=seed,
             )
         except ConfigError as error:
             raise ConfigError(f"{item.name}: {error}") from None

@@ -117,7 +117,6 @@ def assess_run(
     warmup_s: float | None = None,
     tolerated_leak: float = 0.001,
     limits: Mapping[str, str] = MappingProxyType({}),
-    seed: int = 0,
 ) -> DriftReport:
     """Judge a soak from its run directory. Raises ConfigError when there is nothing to judge.
 
@@ -139,7 +138,6 @@ def assess_run(
         duration_s=len(series) * series.width_s,
         tolerated_leak=tolerated_leak,
         warmup_s=warmup_s,
-        seed=seed,
     )
 
 

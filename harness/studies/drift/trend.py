@@ -162,7 +162,6 @@ def trend(
     fills: bool = False,
     warmup_s: float | None = None,
     confidence: float = 0.98,
-    seed: int = 0,
 ) -> Trend:
     """The trend of a figure measured at times ``at_s`` (seconds, rising).
 
@@ -214,7 +213,7 @@ def trend(
     if scale <= 0:
         return undecided("a level of zero has no relative change", step)
     matters, least = max(matters, floor / scale), max(least, floor / scale)
-    error, worth, freedom = series.slope_error(np.random.default_rng(seed))
+    error, worth, freedom = series.slope_error(np.random.default_rng(0))  # the same each time
     if worth >= FEWEST_WORTH:
         reach = float(t.ppf(0.5 + each / 2, freedom)) * error
         slopes = (slope - reach, slope, slope + reach)
