@@ -34,7 +34,6 @@ from harness.measure.recorder import LAG_LOOP, service_tag
 from harness.measure.snapshot import read_histograms, read_intervals
 from harness.rundir.layout import RunDirectory
 from harness.studies.calibrate.calibration import (
-    SPOILED_MS,
     Calibration,
     Carried,
     HeldSessions,
@@ -46,8 +45,6 @@ from harness.studies.calibrate.calibration import (
 from harness.supervise.children import Say, watch_run
 from harness.units import rate_per_s, seconds
 
-SLOW_MS = 100.0
-"""The simulator answers after a millisecond; where half of them take this, it is at fault."""
 BOT_MS = 1
 FILL_PER_S = 100
 """Guests a second that come when they are to stay."""
@@ -314,10 +311,9 @@ def _filling(guests: int, filled_s: float, story: str) -> str:
 
 def _rise(rises: Rises, out: Path, story: str, operation: str, length_s: float) -> Rate | None:
     def spoiled(run: Path) -> bool:
-        return is_spoiled(read_rise(run, operation), lag_ms=SPOILED_MS, answer_ms=SLOW_MS)
+        return is_spoiled(read_rise(run, operation))
 
-    directory = _run(rises, out, story, length_s, look=spoiled)
-    rate = find_limit(read_rise(directory, operation), lag_ms=SPOILED_MS, answer_ms=SLOW_MS)
+    rate = find_limit(read_rise(_run(rises, out, story, length_s, look=spoiled), operation))
     return rate if rate is not None and rate.per_s > 0 else None
 
 
