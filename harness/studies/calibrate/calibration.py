@@ -162,7 +162,6 @@ def write_calibration(reports: Path, calibration: Calibration) -> Path:
 
 
 def as_dict(calibration: Calibration) -> dict[str, Any]:
-    """Plain values, as in the file."""
     return {"schema": SCHEMA, **asdict(calibration)}
 
 
@@ -214,7 +213,6 @@ class Row(NamedTuple):
 
 
 def rows_of(calibration: Calibration) -> list[Row]:
-    """Everything that was measured, in order."""
     rows = []
     for kind, carried in calibration.kinds.items():
         name = NAMES.get(kind, kind)
@@ -247,7 +245,6 @@ def disturbances(calibration: Calibration) -> str:
 
 
 def show(calibration: Calibration, console: Console) -> None:
-    """The table for a person."""
     title = f"What {calibration.host or 'this machine'} can generate ({calibration.cores} cores)"
     table = TerminalTable(title=title, title_justify="left")
     for heading in ("", "connection", "reached", "count on", "ended by"):

@@ -256,7 +256,6 @@ def figure_of(by: Raised, load: float) -> str:
 
 
 def show_level(number: int, by: Raised, load: float, level: Level, console: Console) -> None:
-    """What a level showed, on one line."""
     style = STYLES[level.judged]
     why = level.reason or ", ".join(f"{text}: {figure}" for text, figure in level.figures.items())
     if level.note:

@@ -73,7 +73,6 @@ class Window:
         return max(0.0, self.last_s - self.first_s)
 
     def holds(self, ended_s: float, length_s: float) -> bool:
-        """Whether an interval lies inside."""
         return ended_s - length_s >= self.first_s - 0.5 and ended_s <= self.last_s + 0.5
 
 
@@ -87,7 +86,6 @@ class ObjectiveStanding:
 
     @property
     def standing(self) -> Standing:
-        """Met, missed, or too close to call."""
         return self.shown.standing
 
 

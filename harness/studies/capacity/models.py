@@ -65,7 +65,6 @@ class Scalability:
 
     @property
     def peak_throughput(self) -> float:
-        """The highest throughput there can be."""
         if self.kappa > 0:
             return self.throughput(self.peak_concurrency)
         return self.lambda_ / self.sigma if self.sigma > 0 else inf

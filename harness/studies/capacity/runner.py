@@ -106,7 +106,6 @@ class Search:
         ]
 
     def save(self) -> None:
-        """Write the state in one step."""
         data = {"schema": SCHEMA, "asked": self.options, "levels": self.levels}
         write_json(self.directory / SEARCH, data)
 

@@ -129,28 +129,20 @@ class Comparison:
 
     @property
     def worse(self) -> list[str]:
-        """What got worse, each in a few words."""
         return self._with_word(Word.SLOWER, MORE, f"{MORE} ")
 
     @property
     def better(self) -> list[str]:
-        """What got better."""
         return self._with_word(Word.FASTER, FEWER, f"{FEWER} ")
 
     @property
     def unclear(self) -> list[str]:
-        """What can't be told."""
         return self._with_word(Word.UNKNOWN, Word.UNKNOWN)
 
     def _with_word(self, word: Word, of_counts: str, before: str = "") -> list[str]:
         """The times and the counts of which a word is said."""
         times = [change.figure for change in self.times if change.word is word]
         return times + [f"{before}{item.name}" for item in self.counts if item.word == of_counts]
-
-    @property
-    def figures(self) -> int:
-        """How many figures were compared."""
-        return len(self.times) + len(self.counts)
 
     @property
     def open(self) -> list[str]:
@@ -181,7 +173,6 @@ class Comparison:
 
     @property
     def summary(self) -> str:
-        """One sentence, or a few."""
         if self.doubts:
             return "These runs can't be compared: " + " ".join(self.doubts)
         if self.worse:
@@ -194,7 +185,8 @@ class Comparison:
                 f"{better}Nothing is known to be worse, but {grouped(self.open)} may be, by as "
                 "much as matters. Longer runs would tell."
             )
-        limited = f" {len(self.unclear)} of {self.figures} figures can't be told."
+        figures = len(self.times) + len(self.counts)
+        limited = f" {len(self.unclear)} of {figures} figures can't be told."
         return (
             f"{better}Nothing got worse by as much as matters (looked at: {grouped(self.named)})."
             + (limited if self.unclear else "")

@@ -100,7 +100,6 @@ class DriftReport:
 
     @property
     def drifting_sides(self) -> set[Side]:
-        """Whose figures drift."""
         return {one.watched.side for one in self.of(Drift.DRIFTING)}
 
     @property

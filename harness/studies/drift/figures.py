@@ -276,7 +276,6 @@ TREND = (
 
 
 def as_dict(report: DriftReport) -> Mapping[str, Any]:
-    """The report as plain values."""
     leak = report.leak
     return {
         "verdict": str(report.verdict),

@@ -29,7 +29,6 @@ Rows = Sequence[tuple[str, str, str]]
 
 
 def show(rows: Rows, plan: LaunchPlan, console: Console) -> None:
-    """The table for a person."""
     table = TerminalTable(title="Plan of the launch", title_justify="left", show_header=False)
     table.add_column("what", style="bold")
     table.add_column("figure", justify="right")
@@ -262,7 +261,6 @@ def _tiles(wanted: Wanted, plan: LaunchPlan) -> list[Tile]:
 
 
 def locustfile_of(wanted: Wanted, plan: LaunchPlan) -> str:
-    """A locustfile that runs the plan."""
     template = deploy.path("planned-locustfile.txt").read_text(encoding="utf-8")
     return template.format(
         peak=figure_text(plan.peak_per_min),
