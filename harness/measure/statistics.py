@@ -1,12 +1,4 @@
-"""Percentiles of histograms with confidence intervals from order statistics.
-
-A histogram is pairs (value, count); the value stands for everything in its bucket. The interval
-needs no assumption about the distribution: the number of values below the true percentile is
-binomial, so two order statistics enclose it with a known probability (e.g. H. A. David, H. N.
-Nagaraja, Order Statistics, 2003, section 7.1). It assumes independent values; where answers come
-in good and bad spells, compare by blocks of time instead (``harness.studies.compare.statistics``).
-
-The share of bad outcomes with an interval that bears bad spells.
+"""The share of bad outcomes with an interval that bears bad spells.
 
 Two intervals, of which the wider counts: the exact one for independent outcomes (C. J. Clopper,
 E. S. Pearson, 1934), and the one from how much blocks of time differ (the ratio estimator; W. G.
@@ -26,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr, bdtrik, betaincinv, stdtrit  # all of scipy.stats takes 0.8 s
+from scipy.special import betaincinv, stdtrit  # all of scipy.stats takes 0.8 s
 
 from harness.errors import ConfigError
 
@@ -48,62 +40,6 @@ class Estimate:
     def enough(self) -> bool:
         """Are there enough values for an interval on both sides?"""
         return self.low is not None and self.high is not None
-
-
-class Counts:
-    """A histogram ready to be asked: values in rising order, how many of each."""
-
-    __slots__ = ("_ends", "values")
-
-    def __init__(self, buckets: Iterable[tuple[float, int]]) -> None:
-        pairs = sorted((value, count) for value, count in buckets if count)
-        if any(count < 0 for _, count in pairs):
-            raise ConfigError("histogram: a bucket with a negative count")
-        self.values = np.array([value for value, _ in pairs], dtype=float)
-        self._ends = np.cumsum(np.array([count for _, count in pairs], dtype=np.int64))
-        if not np.isfinite(self.values).all():
-            raise ConfigError("histogram: a bucket that is not a number")
-
-    @property
-    def count(self) -> int:
-        """How many values in all."""
-        return int(self._ends[-1]) if self._ends.size else 0
-
-    def ranked(self, rank: int) -> float:
-        """The value of a rank, 1 for the smallest."""
-        return float(self.values[np.searchsorted(self._ends, rank)])
-
-    def percentile(self, percent: float) -> float | None:
-        """The smallest value that ``percent`` of all don't exceed; None when empty."""
-        if not self.count:
-            return None
-        return self.ranked(max(1, ceil(round(self.count * _share(percent), 9))))
-
-    def estimate(self, percent: float, *, confidence: float = 0.95) -> Estimate:
-        """The percentile with an interval that encloses the true one with ``confidence``."""
-        share, count = _share(percent), self.count
-        tail = _tail(confidence)
-        low = high = None
-        if count:
-            # P(fewer than `lower` values lie below the true percentile) <= tail, and likewise above
-            lower = _binomial_quantile(tail, count, share)
-            upper = _binomial_quantile(1.0 - tail, count, share) + 1
-            low = self.ranked(lower) if lower >= 1 else None
-            high = self.ranked(upper) if upper <= count else None
-        return Estimate(
-            percent=percent,
-            count=count,
-            figure=self.percentile(percent),
-            low=low,
-            high=high,
-            confidence=confidence,
-        )
-
-
-def _binomial_quantile(tail: float, count: int, share: float) -> int:
-    """The fewest hits of ``count`` tries that are not exceeded with a chance of ``tail``."""
-    found = max(0, ceil(bdtrik(tail, count, share)))
-    return found - 1 if found and bdtr(found - 1, count, share) >= tail else found
 
 
 def _share(percent: float) -> float:
