@@ -18,49 +18,22 @@ examples:
   harness capacity --objective 'reply p95 < 1s' --sim-profile twin.toml --wanted 300/min
 """
 
-from pathlib import Path
-
 from harness.cli.parsing import Command, Namespace, argument, option, reports_option, targets_option
 from harness.config.run_config import CA_FILE, LOG_FORMAT, SLO, take_variable
 from harness.errors import ConfigError, ExitCode
-from harness.judge.objective import parse_objective
 from harness.report.html.page import write_page
 from harness.streams import open_console, show_json
-from harness.studies.capacity.answer import (
-    PAGE,
-    as_dict,
-    capacity_page,
-    figure_of,
-    show,
-    show_level,
-)
-from harness.studies.capacity.runner import (
-    Search,
-    begin_search,
-    check_files,
-    check_options,
-    check_permission,
-    resume_search,
-    run_level,
-)
+from harness.studies.capacity import answer as answers
+from harness.studies.capacity.runner import open_search, run_level
 from harness.studies.capacity.search import AnswerKind, Raised, answer, next_rate
 from harness.supervise.children import EmbeddedSimulator
-
-DEFAULTS = {Raised.RATE: ("30/min", "1000/min"), Raised.OCCUPANCY: ("10", "1000")}
-"""First and highest level."""
-DEFAULTED = ("locustfile", "target", "targets", "hold", "warm_up", "resolution", "max_levels")
-KEPT = (
-    "slo", "longest", "settle", "override", "ca_file", "processes", "master", "expect_workers",
-    "bind", "master_port", "seed", "sim_profile",
-)  # fmt: skip
-"""Options of a search that stand in its folder: none of them goes with --resume."""
 
 
 def run(args: Namespace) -> int:
     """Search until the answer is narrow enough."""
     take_variable(LOG_FORMAT.variable)  # what our own runs say is read, and told, in words
     console = open_console(stderr=args.json)
-    search = _resume(args) if args.resume else _begin(args)
+    search = open_search(args)
     by = search.by
     wanted = None if args.wanted is None else by.parse(args.wanted, "--wanted")
     options = search.options
@@ -74,9 +47,9 @@ def run(args: Namespace) -> int:
             target, ca_file = simulator.start(), simulator.ca_file
         while (load := next_rate(search.plan, search.tried)) is not None:
             number = len(search.levels) + 1
-            with console.status(f"level {number}: {figure_of(by, load)} {by.unit}"):
+            with console.status(f"level {number}: {answers.figure_of(by, load)} {by.unit}"):
                 level = run_level(search, load, target, console.print, ca_file=ca_file)
-            show_level(number, by, load, level, console)
+            answers.show_level(number, by, load, level, console)
     except ConfigError as error:
         if not search.levels:
             raise
@@ -89,47 +62,16 @@ def run(args: Namespace) -> int:
         if simulator is not None:
             simulator.stop()
     result = answer(search.plan, search.tried)
-    shown = as_dict(by, result, search.levels, wanted=wanted, directory=str(search.directory))
-    page = write_page(search.directory / PAGE, capacity_page(shown))
-    show(by, result, shown, console)
+    shown = answers.as_dict(
+        by, result, search.levels, wanted=wanted, directory=str(search.directory)
+    )
+    page = write_page(search.directory / answers.PAGE, answers.capacity_page(shown))
+    answers.show(by, result, shown, console)
     console.print(f"page  {page}")
     if args.json:
         show_json(shown)
-    return (
-        ExitCode.PASS if result.kind in (AnswerKind.KNEE, AnswerKind.AT_LEAST) else ExitCode.NO_DATA
-    )
-
-
-def _begin(args: Namespace) -> Search:
-    objectives = [parse_objective(text, place="--objective").text for text in args.objective]
-    by = Raised(args.by or Raised.RATE)
-    start, highest = DEFAULTS[by]
-    options = {
-        **{name: getattr(args, name) for name in (*DEFAULTED, *KEPT)},
-        "by": str(by),
-        "start": args.start or start,
-        "highest": args.highest or highest,
-        "objectives": objectives,
-    }
-    if args.wanted is not None:
-        by.parse(args.wanted, "--wanted")
-    check_options(options)
-    check_files(options)
-    check_permission(options, args.reports)
-    return begin_search(options, args.reports)
-
-
-def _resume(args: Namespace) -> Search:
-    """The folder keeps the options: one that would be ignored is refused."""
-    for name in ("by", "start", "highest", "objective", *KEPT):
-        if getattr(args, name) not in (None, [], False):
-            raise ConfigError(
-                f"--{name.replace('_', '-')} and --resume do not go together: a resumed search "
-                "keeps its options"
-            )
-    search = resume_search(Path(args.resume))
-    check_permission(search.options, search.directory.parent)
-    return search
+    decided = result.kind in (AnswerKind.KNEE, AnswerKind.AT_LEAST)
+    return ExitCode.PASS if decided else ExitCode.NO_DATA
 
 
 COMMAND = Command(
@@ -139,11 +81,7 @@ COMMAND = Command(
     targets_option(str),
     option("--override RULE=REASON", "as for harness run, at every level", repeated=True),
     option(CA_FILE),
-    option(
-        "--objective TEXT",
-        "what a level must meet, such as 'reply p95 < 1s'",
-        repeated=True,
-    ),
+    option("--objective TEXT", "what a level must meet, such as 'reply p95 < 1s'", repeated=True),
     option(SLO),
     option(
         "--by",
@@ -156,15 +94,10 @@ COMMAND = Command(
     option("--longest TIME", "maximum time per level (default: 16 times --hold)"),
     option(
         "--settle TIME",
-        "never fail a level before this: machines that are added under load get this time "
-        "(default: 3 times --hold)",
+        "never fail a level before this: time to add machines (default: 3 times --hold)",
     ),
     option("--warm-up TIME", "time at the start of each level that is not judged", default="15s"),
-    option(
-        "--resolution SHARE",
-        "stop when the answer is this narrow, as a share of itself",
-        default=0.08,
-    ),
+    option("--resolution SHARE", "stop when the answer's range is this narrow", default=0.08),
     option("--max-levels N", "maximum number of levels, without those held again", default=16),
     option("--processes N", "worker processes per level", type=int),
     option("--master", "lead workers on other machines: harness worker HOST --again"),
@@ -172,9 +105,7 @@ COMMAND = Command(
     option("--bind ADDRESS", "address on which the master listens (default: 127.0.0.1)"),
     option("--master-port PORT", "port of the master (default: 5557)", type=int),
     option("--seed N", "repeat the arrivals of each level", type=int),
-    option(
-        "--wanted LOAD", "the load that you need: the answer says how much room is left above it"
-    ),
+    option("--wanted LOAD", "the load that you need: the answer says what room is above it"),
     reports_option(),
     option("--resume DIR", "continue an interrupted search"),
     option("--sim-profile FILE", "settings of the embedded simulator (TOML)"),

@@ -6,6 +6,7 @@ locustfile, the simulator's profile, the target.
 
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -48,6 +49,14 @@ SETTLED_S, SHIPPED_S = 1.0, 3.0
 workers send it from other machines."""
 LONGEST = 16
 """A level is held at most so many times as long as until the first look, unless asked otherwise."""
+LEVELS = {Raised.RATE: ("30/min", "1000/min"), Raised.OCCUPANCY: ("10", "1000")}
+"""First and highest load, unless asked otherwise."""
+DEFAULTED = ("locustfile", "target", "targets", "hold", "warm_up", "resolution", "max_levels")
+KEPT = (
+    "slo", "longest", "settle", "override", "ca_file", "processes", "master", "expect_workers",
+    "bind", "master_port", "seed", "sim_profile",
+)  # fmt: skip
+"""Options that stand in the folder of a search: none of them goes with --resume."""
 
 
 @dataclass(slots=True)
@@ -108,6 +117,38 @@ class Search:
     def save(self) -> None:
         data = {"schema": SCHEMA, "asked": self.options, "levels": self.levels}
         write_json(self.directory / SEARCH, data)
+
+
+def open_search(args: Namespace) -> Search:
+    """What ``args`` of ``harness capacity`` begin, or go on with by ``--resume``.
+
+    Raises ConfigError or PreflightRefused; then there is no new folder.
+    """
+    by = Raised(args.by or Raised.RATE)
+    start, highest = LEVELS[by]
+    if args.resume:
+        for name in ("by", "start", "highest", "objective", *KEPT):
+            if getattr(args, name) not in (None, [], False):
+                raise ConfigError(
+                    f"--{name.replace('_', '-')} and --resume do not go together: a resumed "
+                    "search keeps its options"
+                )
+        search = resume_search(Path(args.resume))
+        check_permission(search.options, search.directory.parent)
+        return search
+    options = {
+        **{name: getattr(args, name) for name in (*DEFAULTED, *KEPT)},
+        "by": str(by),
+        "start": args.start or start,
+        "highest": args.highest or highest,
+        "objectives": [parse_objective(text, place="--objective").text for text in args.objective],
+    }
+    if args.wanted is not None:
+        by.parse(args.wanted, "--wanted")
+    check_options(options)
+    check_files(options)
+    check_permission(options, args.reports)
+    return begin_search(options, args.reports)
 
 
 def begin_search(options: Mapping[str, Any], out: Path) -> Search:
