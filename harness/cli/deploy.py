@@ -13,55 +13,34 @@ examples:
     --image harness:1 --file slo.toml -- --slo files/slo.toml --warm-up 1m
 """
 
-import re
 import secrets
 import tempfile
 from pathlib import Path
 
+from harness import deploy
 from harness.cli.parsing import Command, Namespace, argument, option, targets_option
 from harness.cli.run import COMMAND as RUN
 from harness.config.run_config import LOG_FORMAT, PARAMETERS, SEED
-from harness.config.target import Terms, read_target
-from harness.deploy import FILES, SIGN_INS, Deployment, compose, kubernetes
+from harness.deploy import FILES, Deployment
 from harness.errors import ConfigError, ExitCode
 from harness.supervise.children import inspect_locustfile
 from harness.supervise.parameters import check_numbers, parameters_of, playable
 from harness.units import seconds
 
-NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
-FILE_NAME = re.compile(r"[-._a-zA-Z0-9]{1,100}")
-MOST_BYTES = 900_000
-"""A ConfigMap may hold 1 MiB, and what is no text is encoded in it."""
-DECIDED = {
-    "--target", "--targets", "--ca-file", "--master", "--worker", "--processes", "--bind",
-    "--master-host", "--master-port", "--expect-workers", "--metrics-port", "--reports",
-    "--term-grace", "--log-format",
-}  # fmt: skip
-"""Options of a run that follow from where it runs."""
-WRITERS = {"kubernetes": kubernetes, "compose": compose}
+WRITERS = {"kubernetes": deploy.kubernetes, "compose": deploy.compose}
 
 
 def run(args: Namespace) -> int:
     """Check all that a container would refuse, and write."""
-    if not NAME.fullmatch(args.name):
-        raise ConfigError(
-            f"--name: expected a letter, then small letters, digits and hyphens, at most 40, "
-            f"got {args.name!r}"
-        )
-    if args.workers < 1:
-        raise ConfigError(f"--workers: expected one or more, got {args.workers}")
-    if not args.image.strip() or any(sign.isspace() for sign in args.image):
-        raise ConfigError(f"--image: expected the name of an image, got {args.image!r}")
-    if decided := sorted({word.partition("=")[0] for word in args.rest} & DECIDED):
+    if decided := sorted({word.partition("=")[0] for word in args.rest} & deploy.DECIDED):
         raise ConfigError(f"{decided[0]}: harness deploy decides this; it does not go behind --")
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
         raise ConfigError(f"--out: {args.out} is there already; it was left as it is")
-    terms = _terms(args)
+    terms = deploy.read_terms(args.target, args.targets)
     ca_file = terms.target.ca_file
-    files = _files([args.locustfile, *args.file, *([ca_file] if ca_file else [])])
-    files["targets.toml"] = args.targets.read_bytes()
-    if sum(map(len, files.values())) > MOST_BYTES:
-        raise ConfigError(f"the files are more than {MOST_BYTES:,} bytes: build them into an image")
+    files = deploy.read_files(
+        [args.locustfile, *args.file, *([ca_file] if ca_file else [])], args.targets
+    )
     named = [
         word
         for one in PARAMETERS
@@ -99,33 +78,6 @@ def run(args: Namespace) -> int:
     if "@sha256:" not in args.image:
         print("the image has no digest: nothing holds master and workers to the same one")
     return ExitCode.PASS
-
-
-def _terms(args: Namespace) -> Terms:
-    terms = read_target(args.target, args.targets)
-    if terms.target.loopback:
-        raise ConfigError(f"{args.target} is on this machine: a container would not find it")
-    if terms.sign_ins is not None and str(terms.sign_ins) != SIGN_INS:
-        raise ConfigError(
-            f'{args.targets}: [targets.{args.target}] sign_ins: expected "{SIGN_INS}", which is '
-            f"where containers find them, got {str(terms.sign_ins)!r}"
-        )
-    return terms
-
-
-def _files(paths: list[Path]) -> dict[str, bytes]:
-    """Contents by name. Raises ConfigError."""
-    contents: dict[str, bytes] = {}
-    for path in paths:
-        if not FILE_NAME.fullmatch(path.name):
-            raise ConfigError(f"{path}: expected a name of letters, digits, dots and hyphens")
-        if path.name in (*contents, "targets.toml"):
-            raise ConfigError(f"{path}: there are two files of the name {path.name}")
-        try:
-            contents[path.name] = path.read_bytes()
-        except OSError as error:
-            raise ConfigError(f"{path} can't be read: {error.strerror or error}") from None
-    return contents
 
 
 def _inspect(wanted: Deployment) -> None:

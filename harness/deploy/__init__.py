@@ -6,7 +6,8 @@ The same commands stand in both. They name files by paths relative to the image'
 ``files`` is mounted, so each command also works as a plain process beside that folder.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
@@ -15,6 +16,8 @@ from typing import Any
 import yaml
 
 from harness.config.run_config import LOG_FORMAT, METRICS_ADDRESS, TERM_GRACE
+from harness.config.target import Terms, read_target
+from harness.errors import ConfigError, expect
 
 HOME = "/harness"
 """The work folder of the image."""
@@ -28,11 +31,25 @@ SIGN_INS = "sign-ins/jwts"
 """Where the JWTs of guests who sign in are mounted."""
 WORKERS_WITHIN = "15m"
 """A cluster may have to start machines first."""
+NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
+FILE_NAME = re.compile(r"[-._a-zA-Z0-9]{1,100}")
+MOST_BYTES = 900_000
+"""A ConfigMap may hold 1 MiB, and what is no text is encoded in it."""
+TARGETS_FILE = "targets.toml"
+DECIDED = {
+    "--target", "--targets", "--ca-file", "--master", "--worker", "--processes", "--bind",
+    "--master-host", "--master-port", "--expect-workers", "--metrics-port", "--reports",
+    "--term-grace", "--log-format",
+}  # fmt: skip
+"""Options of a run that follow from where it runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """What is to run where. ``files`` are contents by name; the locustfile is one of them."""
+    """What is to run where. ``files`` are contents by name; the locustfile is one of them.
+
+    Raises ConfigError for a name, an image or a number of workers that is none.
+    """
 
     name: str
     image: str
@@ -51,6 +68,13 @@ class Deployment:
     log_format: str = ""
     """of master and workers; empty: text"""
 
+    def __post_init__(self) -> None:
+        form = "a letter, then small letters, digits and hyphens, at most 40"
+        expect(bool(NAME.fullmatch(self.name)), "--name", form, repr(self.name))
+        expect(self.workers >= 1, "--workers", "one or more", self.workers)
+        named = bool(self.image) and not re.search(r"\s", self.image)
+        expect(named, "--image", "the name of an image", repr(self.image))
+
     @property
     def environment(self) -> dict[str, str]:
         """Of every process."""
@@ -59,7 +83,7 @@ class Deployment:
 
     @property
     def _target(self) -> list[str]:
-        words = ["--target", self.target, "--targets", f"{FILES}/targets.toml"]
+        words = ["--target", self.target, "--targets", f"{FILES}/{TARGETS_FILE}"]
         return [*words, "--ca-file", f"{FILES}/{self.ca_file}"] if self.ca_file else words
 
     @property
@@ -88,6 +112,36 @@ class Deployment:
         # A lost worker's disk is lost too: what it did in its last second has to be derived.
         signed = ("--sign-ins", SIGN_INS) if self.sign_ins else ()
         return ["sweep", "latest", "--derive", *signed]
+
+
+def read_terms(name: str, file: Path) -> Terms:
+    """A target of the file that containers can reach. Raises ConfigError."""
+    terms = read_target(name, file)
+    if terms.target.loopback:
+        raise ConfigError(f"{name} is on this machine: a container would not find it")
+    if terms.sign_ins is not None and str(terms.sign_ins) != SIGN_INS:
+        raise ConfigError(
+            f'{file}: [targets.{name}] sign_ins: expected "{SIGN_INS}", which is where '
+            f"containers find them, got {str(terms.sign_ins)!r}"
+        )
+    return terms
+
+
+def read_files(paths: Iterable[Path], targets: Path) -> dict[str, bytes]:
+    """Contents by name, the file of targets among them. Raises ConfigError."""
+    contents = {TARGETS_FILE: targets.read_bytes()}
+    for path in paths:
+        if not FILE_NAME.fullmatch(path.name):
+            raise ConfigError(f"{path}: expected a name of letters, digits, dots and hyphens")
+        if path.name in contents:
+            raise ConfigError(f"{path}: there are two files of the name {path.name}")
+        try:
+            contents[path.name] = path.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{path} can't be read: {error.strerror or error}") from None
+    if sum(map(len, contents.values())) > MOST_BYTES:
+        raise ConfigError(f"the files are more than {MOST_BYTES:,} bytes: build them into an image")
+    return contents
 
 
 def kubernetes(wanted: Deployment) -> dict[str, str | bytes]:
