@@ -1,40 +1,40 @@
 """``run.json``: everything a run says, made from the files it left, also after a crash.
 
-A pure function of the run directory: it can be made again at any time.
+A pure function of the run directory: it can be made again at any time. Of sessions, questions,
+stories and guests it holds an account: each is in exactly one class, and the sum is checked. Errors
+of the locustfile's own are counted by kind, file and line: their text may hold whatever the story
+knows.
 """
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from harness.clock import utc_iso
 from harness.errors import ExitCode
+from harness.guest.outcomes import Why
 from harness.judge.gate import GateResult, Percentile, Time, Verdict, judge
 from harness.judge.objective import Kind, Objective, parse_objective
 from harness.judge.series import parts_block, span_s
 from harness.judge.validity import (
     broken,
     check_little,
-    errors_block,
     gaps,
-    guests_block,
     left_out,
     lost_arrivals,
-    mix_block,
     mix_complaints,
     not_judged,
     not_offered,
-    questions_block,
-    sentences,
-    stories_block,
+    story_error_reasons,
     unbalanced,
-    with_warm_up,
 )
 from harness.ledger.reader import IN_USE, Account, read_account
 from harness.measure.histogram import Histogram
 from harness.measure.model import (
+    ANSWERS,
     CLASSES,
     OPERATIONS,
     Outcome,
@@ -43,21 +43,39 @@ from harness.measure.model import (
 )
 from harness.measure.recorder import (
     ARRIVAL_LATENESS,
+    GUESTS_ARRIVED,
+    GUESTS_ASKED_NOTHING,
     GUESTS_CONNECTED,
+    GUESTS_CUT,
+    GUESTS_FAILED,
     GUESTS_JOINED,
+    GUESTS_OF,
     GUESTS_REPLIED,
     GUESTS_SERVED,
+    HEARD,
     LAG_ARRIVAL,
     LAG_LOOP,
+    LATE_ANSWERS,
+    LISTENED,
     NEVER_ASKED,
+    QUESTION_MESSAGES,
+    QUESTIONS_AMBIGUOUS,
+    QUESTIONS_ASKED,
     REPLIES_RECEIVED,
     SESSION_LENGTH,
+    STORIES_BEGUN,
+    STORIES_BROKEN,
+    STORIES_CUT,
     STORIES_FINISHED,
+    STORIES_TOLD,
+    STORY_ERROR,
+    UNASKED,
     WARM_UP,
     by_reason,
     complaints,
     lateness,
     service_tag,
+    with_warm_up,
 )
 from harness.measure.snapshot import (
     Interval,
@@ -277,6 +295,125 @@ def _replies(measured: Measurements) -> dict[str, int]:
     }
 
 
+ENDS: Mapping[str, tuple[Outcome, ...]] = MappingProxyType(
+    {
+        "answered": (Outcome.OK,),
+        "timed_out": (Outcome.TIMEOUT,),
+        "unanswered": (Outcome.UNANSWERED,),
+        "cut_short": (Outcome.CUT_SHORT,),
+        "lost": (Outcome.LOST, Outcome.EXPIRED),
+    }
+)
+"""How questions end, by the outcomes of their operations; all other outcomes are ``failed``."""
+MANY_MESSAGES = 1.2
+"""With more messages to a question than this, answers come in parts."""
+SOME_AMBIGUOUS = 0.01
+DECLARE = (
+    "say how the flow speaks: greets (of the target or the GuestUser class, or --greets) if it "
+    "says something by itself; await_reply(turn=True) or --turns on if it answers in several "
+    "messages; expect_reply=False for what needs no answer"
+)
+
+
+def questions_block(
+    outcomes: Mapping[str, Mapping[str, int]], counts: Mapping[str, int]
+) -> dict[str, Any]:
+    """The account of questions: ``asked`` is the sum of the six that follow it."""
+    ended: dict[str, int] = {}
+    for operation in ANSWERS:
+        for outcome, many in with_warm_up(outcomes, operation).items():
+            ended[outcome] = ended.get(outcome, 0) + many
+    block: dict[str, Any] = {"asked": counts.get(QUESTIONS_ASKED, 0)}
+    block |= {name: sum(ended.get(one, 0) for one in ends) for name, ends in ENDS.items()}
+    known = {outcome for ends in ENDS.values() for outcome in ends}
+    block["failed"] = sum(many for outcome, many in ended.items() if outcome not in known)
+    block["open"] = block["asked"] - sum(ended.values())
+    block["ambiguous"] = counts.get(QUESTIONS_AMBIGUOUS, 0)
+    messages, answered = counts.get(QUESTION_MESSAGES, 0), block["answered"]
+    block["messages_per_question"] = round(messages / answered, 3) if answered else None
+    block["late_answers"] = counts.get(LATE_ANSWERS, 0)
+    block["unasked"] = counts.get(UNASKED, 0)
+    block["listened"] = counts.get(LISTENED, 0)
+    block["heard_more"] = counts.get(HEARD, 0)
+    block["doubtful_because"] = _disturbed(block)
+    turns = with_warm_up(outcomes, "turn").get(Outcome.OK, 0)
+    replies = with_warm_up(outcomes, "reply").get(Outcome.OK, 0)
+    block["advice"] = _advice(block, by_turns=0 < replies <= turns)
+    return block
+
+
+def _disturbed(block: Mapping[str, Any]) -> str:
+    disturbed, listened = block["heard_more"], block["listened"]
+    if not disturbed:
+        return ""
+    return (
+        f"{disturbed:,} of {listened:,} guests who stayed silent before they left heard a message "
+        "that answers nothing they had asked: answers may have been taken for others'"
+    )
+
+
+def _advice(block: Mapping[str, Any], *, by_turns: bool) -> str:
+    """What to do where answers and questions do not match one to one; empty where they do.
+
+    ``by_turns``: the guests waited for all of each answer, however many messages it had.
+    """
+    each, answered, ambiguous = (
+        block["messages_per_question"],
+        block["answered"],
+        block["ambiguous"],
+    )
+    reasons = [block["doubtful_because"]] if block["doubtful_because"] else []
+    if each is not None and each > MANY_MESSAGES and not by_turns:
+        reasons.append(f"a question was answered by {each:.2f} messages on average")
+    if ambiguous > SOME_AMBIGUOUS * max(1, answered):
+        reasons.append(
+            f"of {ambiguous:,} of {answered:,} answers it is not sure what they answered"
+        )
+    return f"{'; '.join(reasons)}. To be sure, {DECLARE}" if reasons else ""
+
+
+def stories_block(counts: Mapping[str, int]) -> dict[str, Any]:
+    """The account of stories, and where they broke off, the most frequent first."""
+    where = by_reason(counts, STORIES_BROKEN)
+    most = sorted(where.items(), key=lambda item: (-item[1], item[0]))
+    return {
+        "begun": counts.get(STORIES_BEGUN, 0),
+        "finished": counts.get(STORIES_FINISHED, 0),
+        "broken_off": sum(where.values()),
+        "cut": counts.get(STORIES_CUT, 0),
+        "where": [{"step": step, "count": many} for step, many in most],
+        "told": sorted(by_reason(counts, STORIES_TOLD)),
+    }
+
+
+def guests_block(counts: Mapping[str, int]) -> dict[str, Any]:
+    """The account of guests, and why some were not served."""
+    why = by_reason(counts, GUESTS_FAILED)
+    return {
+        "arrived": counts.get(GUESTS_ARRIVED, 0),
+        "served": counts.get(GUESTS_SERVED, 0),
+        "failed": sum(why.values()),
+        "cut": counts.get(GUESTS_CUT, 0),
+        "asked_nothing": counts.get(GUESTS_ASKED_NOTHING, 0),
+        "why": {str(one): why[one] for one in Why if one in why},
+    }
+
+
+def errors_block(counts: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The record's ``story_errors``: what ended stories, and how often, the most frequent first."""
+    rows = [{"what": what, "count": many} for what, many in by_reason(counts, STORY_ERROR).items()]
+    return sorted(rows, key=lambda entry: (-entry["count"], entry["what"]))
+
+
+def mix_block(counts: Mapping[str, int], shares: Mapping[str, float]) -> dict[str, Any]:
+    """The record's ``mix``: guests that came of each class, and the share asked for if any was."""
+    came = by_reason(counts, GUESTS_OF)
+    return {
+        name: {"came": came.get(name, 0), "share_asked_for": shares.get(name)}
+        for name in sorted({*came, *shares})
+    }
+
+
 def operations_of(measured: Measurements, beginning: str = "") -> dict[str, Any]:
     """Of what is judged, or of what began in the warm-up, as ``beginning`` says."""
     blocks = {}
@@ -405,7 +542,7 @@ def _invalid(
     if silent:
         reasons.append(f"there are no measurements beside {', '.join(silent)}")
     reasons += complaints(lateness(measured.loop_lag))
-    reasons += sentences(record["story_errors"])
+    reasons += story_error_reasons(record["story_errors"])
     if miscounted := broken(record["little"]):
         reasons.append(miscounted)
     failures = RunDirectory(directory).failures

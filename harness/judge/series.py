@@ -17,12 +17,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.judge.validity import with_warm_up
 from harness.measure.histogram import Counted, Histogram, combined, decoded_where_whole, rank
 from harness.measure.model import COMING, TIMED, Outcome, Phase
-from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, WARM_UP, censored_tag, service_tag
+from harness.measure.recorder import (
+    LAG_ARRIVAL,
+    LAG_LOOP,
+    WARM_UP,
+    censored_tag,
+    service_tag,
+    with_warm_up,
+)
 from harness.measure.snapshot import Interval, TaggedHistogram, read_histograms, read_intervals
-from harness.rundir.layout import RunDirectory, worker_of
+from harness.rundir.layout import RunDirectory
 from harness.workload.schedule import Chain, Poisson, Rates, Schedule
 
 MOST_ROWS = 3600
@@ -48,9 +54,6 @@ class Series:
 
     width_s: float
     starts_s: list[float]
-    workers: list[str]
-    covered: list[bool]
-    """Whether any process wrote an interval in a bin; without one nothing is known of it."""
     rates: dict[str, Values] = field(default_factory=dict)
     """Arrivals per second: due, started, late, dropped."""
     sessions: dict[str, Values] = field(default_factory=dict)
@@ -114,7 +117,7 @@ def read_series(run_dir: Path) -> Series | None:
     span = read_span(paths)
     if span is None:
         return None
-    levels = empty_series(span, paths, (MOST_ROWS, MOST_BINS, MOST_BLOCKS, MOST_PARTS))
+    levels = empty_series(span, (MOST_ROWS, MOST_BINS, MOST_BLOCKS, MOST_PARTS))
     rows, series, _, parts = levels
     series.rows, series.parts = rows, parts
     for path in paths:
@@ -173,9 +176,7 @@ def span_s(intervals: Sequence[Interval]) -> tuple[float, float] | None:
     )
 
 
-def empty_series(
-    span: tuple[float, float, float], paths: list[Path], mosts: tuple[int, ...]
-) -> list[Series]:
+def empty_series(span: tuple[float, float, float], mosts: tuple[int, ...]) -> list[Series]:
     """Series with nothing in them yet, from fine to coarse, each within its number of bins."""
     start, end, width = span
     levels = []
@@ -186,8 +187,6 @@ def empty_series(
             Series(
                 width_s=width,
                 starts_s=[start + index * width for index in range(number)],
-                workers=[worker_of(path) for path in paths],
-                covered=[False] * number,
             )
         )
     return levels
@@ -210,7 +209,6 @@ class _Sessions:
         place = series.bin_of(interval.ended_s - interval.length_s / 2)
         self._carry(place)
         self._last = {name: float(value) for name, value in interval.sessions.items()}
-        series.covered[place] = True
         for name, count in interval.arrivals.items():
             self._put(series.rates, name, place, count / series.width_s)
         for operation, outcomes in interval.outcomes.items():

@@ -14,11 +14,6 @@ counted twice, or never left.
 The master of a distributed run writes ``shares.json`` when the share of the workers changes:
 ``{"changes": [{"at": ..., "first": arrival, "workers": [...]}], "gone": {worker: arrivals}}``,
 where ``gone`` says how many arrivals were a worker's until it had no part in the schedule any more.
-
-The accounts of a run beside that of its sessions: questions, stories, guests, story errors.
-
-In each of the first three everything is in exactly one class, and the sum is checked. Errors of the
-locustfile's own are counted by kind, file and line: their text may hold whatever the story knows.
 """
 
 from collections import Counter
@@ -32,31 +27,9 @@ from typing import Any
 import orjson
 
 from harness.errors import ConfigError
-from harness.guest.outcomes import Why
 from harness.judge.gate import at_most
 from harness.judge.objective import Objective
 from harness.measure.model import COMING, GROUPS, Outcome, interval_s
-from harness.measure.recorder import (
-    GUESTS_ARRIVED,
-    GUESTS_ASKED_NOTHING,
-    GUESTS_CUT,
-    GUESTS_FAILED,
-    GUESTS_SERVED,
-    HEARD,
-    LATE_ANSWERS,
-    LISTENED,
-    QUESTION_MESSAGES,
-    QUESTIONS_AMBIGUOUS,
-    QUESTIONS_ASKED,
-    STORIES_BEGUN,
-    STORIES_BROKEN,
-    STORIES_CUT,
-    STORIES_FINISHED,
-    STORIES_TOLD,
-    UNASKED,
-    WARM_UP,
-    by_reason,
-)
 from harness.measure.snapshot import Interval
 from harness.rundir.layout import (
     ABORTED,
@@ -272,23 +245,8 @@ def left_out(damaged: Sequence[str]) -> list[str]:
     ]
 
 
-PREFIX = "guests of "
 CHANCE = 1e-5
 """A mix that comes by chance less often than this is not the one that was asked for."""
-
-
-def count_name(user_class: str) -> str:
-    """The plain count of guests of a class, in the intervals of a process."""
-    return f"{PREFIX}{user_class}"
-
-
-def mix_block(counts: Mapping[str, int], shares: Mapping[str, float]) -> dict[str, Any]:
-    """The record's ``mix``: guests that came of each class, and the share asked for if any was."""
-    came = by_reason(counts, PREFIX)
-    return {
-        name: {"came": came.get(name, 0), "share_asked_for": shares.get(name)}
-        for name in sorted({*came, *shares})
-    }
 
 
 def mix_complaints(block: Mapping[str, Any]) -> list[str]:
@@ -397,27 +355,7 @@ def lost_arrivals(directory: Path, intervals: Sequence[Interval]) -> dict[str, i
     }
 
 
-QUESTION_OPERATIONS = ("reply", "greeting")
-"""The operations that are questions."""
-ENDS: Mapping[str, tuple[Outcome, ...]] = MappingProxyType(
-    {
-        "answered": (Outcome.OK,),
-        "timed_out": (Outcome.TIMEOUT,),
-        "unanswered": (Outcome.UNANSWERED,),
-        "cut_short": (Outcome.CUT_SHORT,),
-        "lost": (Outcome.LOST, Outcome.EXPIRED),
-    }
-)
-"""How questions end, by the outcomes of their operations; all other outcomes are ``failed``."""
-MANY_MESSAGES = 1.2
-"""With more messages to a question than this, answers come in parts."""
-SOME_AMBIGUOUS = 0.01
 JUDGED_FOR_ERRORS = ("connect", "session_open", "delivered", "reply")
-DECLARE = (
-    "say how the flow speaks: greets (of the target or the GuestUser class, or --greets) if it "
-    "says something by itself; await_reply(turn=True) or --turns on if it answers in several "
-    "messages; expect_reply=False for what needs no answer"
-)
 WORDS = MappingProxyType(
     {
         "connect": ("connects", "were refused or failed"),
@@ -426,98 +364,6 @@ WORDS = MappingProxyType(
         "reply": ("questions", "were not answered"),
     }
 )
-
-
-def with_warm_up(outcomes: Mapping[str, Mapping[str, int]], operation: str) -> dict[str, int]:
-    """How often an operation ended in each outcome, whether or not it was begun in the warm-up."""
-    counts = dict(outcomes.get(operation, {}))
-    for outcome, many in outcomes.get(WARM_UP + operation, {}).items():
-        counts[outcome] = counts.get(outcome, 0) + many
-    return counts
-
-
-def questions_block(
-    outcomes: Mapping[str, Mapping[str, int]], counts: Mapping[str, int]
-) -> dict[str, Any]:
-    """The account of questions: ``asked`` is the sum of the six that follow it."""
-    ended: dict[str, int] = {}
-    for operation in QUESTION_OPERATIONS:
-        for outcome, many in with_warm_up(outcomes, operation).items():
-            ended[outcome] = ended.get(outcome, 0) + many
-    block: dict[str, Any] = {"asked": counts.get(QUESTIONS_ASKED, 0)}
-    block |= {name: sum(ended.get(one, 0) for one in ends) for name, ends in ENDS.items()}
-    known = {outcome for ends in ENDS.values() for outcome in ends}
-    block["failed"] = sum(many for outcome, many in ended.items() if outcome not in known)
-    block["open"] = block["asked"] - sum(ended.values())
-    block["ambiguous"] = counts.get(QUESTIONS_AMBIGUOUS, 0)
-    messages, answered = counts.get(QUESTION_MESSAGES, 0), block["answered"]
-    block["messages_per_question"] = round(messages / answered, 3) if answered else None
-    block["late_answers"] = counts.get(LATE_ANSWERS, 0)
-    block["unasked"] = counts.get(UNASKED, 0)
-    block["listened"] = counts.get(LISTENED, 0)
-    block["heard_more"] = counts.get(HEARD, 0)
-    block["doubtful_because"] = _disturbed(block)
-    turns = with_warm_up(outcomes, "turn").get(Outcome.OK, 0)
-    replies = with_warm_up(outcomes, "reply").get(Outcome.OK, 0)
-    block["advice"] = _advice(block, by_turns=0 < replies <= turns)
-    return block
-
-
-def _disturbed(block: Mapping[str, Any]) -> str:
-    disturbed, listened = block["heard_more"], block["listened"]
-    if not disturbed:
-        return ""
-    return (
-        f"{disturbed:,} of {listened:,} guests who stayed silent before they left heard a message "
-        "that answers nothing they had asked: answers may have been taken for others'"
-    )
-
-
-def _advice(block: Mapping[str, Any], *, by_turns: bool) -> str:
-    """What to do where answers and questions do not match one to one; empty where they do.
-
-    ``by_turns``: the guests waited for all of each answer, however many messages it had.
-    """
-    each, answered, ambiguous = (
-        block["messages_per_question"],
-        block["answered"],
-        block["ambiguous"],
-    )
-    reasons = [block["doubtful_because"]] if block["doubtful_because"] else []
-    if each is not None and each > MANY_MESSAGES and not by_turns:
-        reasons.append(f"a question was answered by {each:.2f} messages on average")
-    if ambiguous > SOME_AMBIGUOUS * max(1, answered):
-        reasons.append(
-            f"of {ambiguous:,} of {answered:,} answers it is not sure what they answered"
-        )
-    return f"{'; '.join(reasons)}. To be sure, {DECLARE}" if reasons else ""
-
-
-def stories_block(counts: Mapping[str, int]) -> dict[str, Any]:
-    """The account of stories, and where they broke off, the most frequent first."""
-    where = by_reason(counts, STORIES_BROKEN)
-    most = sorted(where.items(), key=lambda item: (-item[1], item[0]))
-    return {
-        "begun": counts.get(STORIES_BEGUN, 0),
-        "finished": counts.get(STORIES_FINISHED, 0),
-        "broken_off": sum(where.values()),
-        "cut": counts.get(STORIES_CUT, 0),
-        "where": [{"step": step, "count": many} for step, many in most],
-        "told": sorted(by_reason(counts, STORIES_TOLD)),
-    }
-
-
-def guests_block(counts: Mapping[str, int]) -> dict[str, Any]:
-    """The account of guests, and why some were not served."""
-    why = by_reason(counts, GUESTS_FAILED)
-    return {
-        "arrived": counts.get(GUESTS_ARRIVED, 0),
-        "served": counts.get(GUESTS_SERVED, 0),
-        "failed": sum(why.values()),
-        "cut": counts.get(GUESTS_CUT, 0),
-        "asked_nothing": counts.get(GUESTS_ASKED_NOTHING, 0),
-        "why": {str(one): why[one] for one in Why if one in why},
-    }
 
 
 def unbalanced(record: Mapping[str, Any]) -> list[str]:
@@ -559,24 +405,7 @@ def not_judged(operations: Mapping[str, Any], objectives: Iterable[Objective]) -
     return sentences
 
 
-STORY_ERROR = "story error: "
-ELSEWHERE = f"{STORY_ERROR}elsewhere"
-"""Of places beyond those that are told one by one."""
-NO_STORIES = "most stories ended by errors of their own: the run was ended"
-
-
-def story_error_count(kind: str, file: str, line: int) -> str:
-    """The name of the count for an error at a place."""
-    return f"{STORY_ERROR}{kind} in {file}, line {line}"
-
-
-def errors_block(counts: Mapping[str, int]) -> list[dict[str, Any]]:
-    """The record's ``story_errors``: what ended stories, and how often, the most frequent first."""
-    rows = [{"what": what, "count": many} for what, many in by_reason(counts, STORY_ERROR).items()]
-    return sorted(rows, key=lambda entry: (-entry["count"], entry["what"]))
-
-
-def sentences(block: list[dict[str, Any]]) -> list[str]:
+def story_error_reasons(block: list[dict[str, Any]]) -> list[str]:
     """One for each kind and place."""
     return [
         f"{_times(entry['count'])} a story of the locustfile ended by an error of its own: "

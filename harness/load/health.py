@@ -13,10 +13,12 @@ import psutil
 
 from harness.clock import monotonic_ns, wall_ns
 from harness.guest.outcomes import own_place
-from harness.judge.validity import ELSEWHERE, story_error_count
 from harness.load.logs import LOG
+from harness.measure.recorder import STORY_ERROR
 from harness.preflight.disk import RoomWatch, ending_bytes
 
+ELSEWHERE = f"{STORY_ERROR}elsewhere"
+"""The count of errors at places beyond those that are told one by one."""
 LEAST_CPU_S = 0.5
 """Over less time a share of CPU is no more than the grain of the kernel's clock."""
 STEP_S = 1.0
@@ -141,7 +143,8 @@ class ScriptErrors:
         with contextlib.suppress(AttributeError):
             setattr(error, NOTED, True)
         self._many += 1
-        name = story_error_count(type(error).__name__, *place_of(error))
+        file, line = place_of(error)
+        name = f"{STORY_ERROR}{type(error).__name__} in {file}, line {line}"
         if name not in self._counted and len(self._counted) >= PLACES:
             return ELSEWHERE
         self._counted.add(name)

@@ -33,7 +33,6 @@ from harness.guest.questions import Listening
 from harness.guest.session import GuestSession
 from harness.guest.settings import SignIn
 from harness.judge.series import LEAD_S
-from harness.judge.validity import NO_STORIES, count_name
 from harness.ledger.ledger import Ledger, Stage, Store, Tokens
 from harness.ledger.reader import meta_of_this_process
 from harness.load.cluster.leases import Lease
@@ -51,6 +50,7 @@ from harness.measure.recorder import (
     ARRIVAL_LATENESS,
     GUESTS_ARRIVED,
     GUESTS_FAILED,
+    GUESTS_OF,
     LAG_LOOP,
     NEVER_ASKED,
     SESSION_CUT,
@@ -262,7 +262,7 @@ class Run:
         Raises StopUser when there is none any more.
         """
         due_ns = self._dispatch.next_arrival(user)
-        self.recorder.count(count_name(type(user).__name__))
+        self.recorder.count(f"{GUESTS_OF}{type(user).__name__}")
         if self.arrivals is not None:
             self.recorder.add_duration(ARRIVAL_LATENESS, monotonic_ns() - due_ns)
         return due_ns
@@ -357,7 +357,7 @@ class Run:
             self.recorder.count(name)
         # Slots count too: those that wait for their first guest have not had their chance yet.
         if self._script_errors.hopeless(self._dispatch.begun + self.environment.runner.user_count):
-            self.fail(NO_STORIES)
+            self.fail("most stories ended by errors of their own: the run was ended")
 
     def slot_came(self, kind: str) -> None:
         self._mix.slot_came(kind)

@@ -78,6 +78,10 @@ STORIES_TOLD = "stories_told:"
 NEVER_ASKED = "never_asked:"
 """Begins the plain counts of arrivals that found no slot because none of their class, though there
 were some, ever asked for one; by class."""
+GUESTS_OF = "guests of "
+"""Begins the plain counts of guests that came, by user class."""
+STORY_ERROR = "story error: "
+"""Begins the plain counts of stories that errors of their own ended, by what and where."""
 
 
 def by_reason(counts: Mapping[str, int], beginning: str) -> dict[str, int]:
@@ -100,6 +104,14 @@ SESSION_LENGTH = "session.length"
 WARM_UP = "warm-up "
 """Begins the name of an operation that was begun while the run was warming up: it is measured like
 any other, and shown apart."""
+
+
+def with_warm_up(outcomes: Mapping[str, Mapping[str, int]], operation: str) -> dict[str, int]:
+    """How often an operation ended in each outcome, whether or not it was begun in the warm-up."""
+    counts = dict(outcomes.get(operation, {}))
+    for outcome, many in outcomes.get(WARM_UP + operation, {}).items():
+        counts[outcome] = counts.get(outcome, 0) + many
+    return counts
 
 
 def service_tag(operation: str) -> str:

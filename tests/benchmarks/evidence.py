@@ -186,8 +186,6 @@ def soak_series(seed: int) -> Series:
     return Series(
         width_s=60.0,
         starts_s=[minute * 60.0 for minute in range(bins)],
-        workers=["w"],
-        covered=[True] * bins,
         rates={"started": list(np.histogram(came, bins=bins, range=(0, end_s))[0] / 60)},
         sessions={"occupancy": list(present)},
         totals={

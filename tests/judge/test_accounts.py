@@ -1,14 +1,8 @@
 """The accounts of questions, stories and guests as a record holds them."""
 
 from harness.judge.objective import parse_objective
-from harness.judge.record import objectives_of
-from harness.judge.validity import (
-    guests_block,
-    not_judged,
-    questions_block,
-    stories_block,
-    unbalanced,
-)
+from harness.judge.record import guests_block, objectives_of, questions_block, stories_block
+from harness.judge.validity import not_judged, unbalanced
 from harness.measure.recorder import (
     GUESTS_ARRIVED,
     GUESTS_CUT,

@@ -3,11 +3,13 @@
 import pytest
 from scipy.stats import binomtest
 
-from harness.judge.validity import chance_of, count_name, mix_block, mix_complaints
+from harness.judge.record import mix_block
+from harness.judge.validity import chance_of, mix_complaints
+from harness.measure.recorder import GUESTS_OF
 
 
 def told(came: dict[str, int], shares: dict[str, float]) -> list[str]:
-    return mix_complaints(mix_block({count_name(name): n for name, n in came.items()}, shares))
+    return mix_complaints(mix_block({f"{GUESTS_OF}{name}": n for name, n in came.items()}, shares))
 
 
 def test_thirty_to_nought_is_no_mix_of_one_to_one() -> None:

@@ -87,7 +87,6 @@ def test_a_gap_is_a_gap_and_totals_go_on(tmp_path: Path) -> None:
     write(tmp_path, "w0", [0, 1, 5], opened=3, occupancy=2)
     series = read_series(tmp_path)
     assert series is not None
-    assert series.covered == [True, True, False, False, False, True]
     assert series.rates["due"] == [4, 4, None, None, None, 4]
     assert series.bands_ms["reply.service"][50.0][2] is None
     assert series.sessions["opened"] == [3] * 6
@@ -99,7 +98,6 @@ def test_a_process_that_ends_early_keeps_its_totals_but_occupies_nothing(tmp_pat
     write(tmp_path, "w1", [0, 1, 2, 3], opened=5, occupancy=1)
     series = read_series(tmp_path)
     assert series is not None
-    assert series.workers == ["w0", "w1"]
     assert series.sessions["opened"] == [8, 8, 8, 8]
     assert series.sessions["occupancy"] == [3, 3, 1, 1]
     assert series.rates["due"] == [8, 8, 4, 4]

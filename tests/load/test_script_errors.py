@@ -8,8 +8,7 @@ import pytest
 
 import harness
 from harness.errors import ExitCode
-from harness.judge.validity import ELSEWHERE
-from harness.load.health import HOPELESS, PLACES, ScriptErrors
+from harness.load.health import ELSEWHERE, HOPELESS, PLACES, ScriptErrors
 
 STORY = """
 from locust import task

@@ -10,8 +10,7 @@ from pydantic import BaseModel
 import harness
 from harness.guest.inbox import Finding
 from harness.judge.objective import JUDGED_COUNTERS
-from harness.judge.record import sessions_block
-from harness.judge.validity import ENDS
+from harness.judge.record import ENDS, sessions_block
 from harness.ledger.reader import Account
 from harness.load.dispatch import Counts
 from harness.measure.model import CLASSES, COUNTERS, GROUPS, CountedBy, Section, counters_of

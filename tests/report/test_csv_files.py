@@ -42,8 +42,8 @@ def test_what_was_not_measured_is_empty_and_not_zero(run_dir: Path) -> None:
 
 
 def test_no_cell_is_a_formula() -> None:
-    series = Series(width_s=1.0, starts_s=[0.0], workers=[], covered=[True])
-    series.rows = Series(width_s=1.0, starts_s=[0.0], workers=[], covered=[True])
+    series = Series(width_s=1.0, starts_s=[0.0])
+    series.rows = Series(width_s=1.0, starts_s=[0.0])
     series.rows.bands_ms["=cmd|' /C calc'!A0"] = {50.0: [1.25]}
     series.rows.samples["=cmd|' /C calc'!A0"] = [3]
     names = list(rows(series)[0])

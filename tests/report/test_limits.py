@@ -10,11 +10,9 @@ def series(width_s: float, ok: list[float | None], refused: list[float | None]) 
     rows = Series(
         width_s=width_s,
         starts_s=[place * width_s for place in range(len(ok))],
-        workers=["w"],
-        covered=[True] * len(ok),
         operations=bins,
     )
-    whole = Series(width_s=width_s, starts_s=[0.0], workers=["w"], covered=[True])
+    whole = Series(width_s=width_s, starts_s=[0.0])
     whole.rows = rows
     return whole
 

@@ -30,7 +30,7 @@ from locust.stats import StatsEntry, bucket_response_time
 from harness.clock import monotonic_ns
 from harness.judge.gate import MissedSince, consider_abort, judge_one
 from harness.judge.objective import GENERATOR_LAG, Kind, Objective, Unit
-from harness.judge.validity import guests_block, questions_block, stories_block
+from harness.judge.record import guests_block, questions_block, stories_block
 from harness.measure.histogram import Counted, Durations, Histogram, combined, decoded_where_whole
 from harness.measure.model import (
     OPERATIONS,

@@ -37,7 +37,7 @@ Buckets = Sequence[tuple[float, int]]
 def _blocks_of(run_dir: Path) -> Series | None:
     paths = RunDirectory(run_dir).all_intervals()
     span = read_span(paths)
-    return None if span is None else empty_series(span, paths, (MOST_BLOCKS,))[0]
+    return None if span is None else empty_series(span, (MOST_BLOCKS,))[0]
 
 
 def read_blocks(run_dir: Path) -> dict[str, list[Buckets]]:

@@ -42,7 +42,7 @@ def test_a_process_that_falls_silent_is_marked(tmp_path: Path) -> None:
 
 
 def test_a_late_generator_is_marked_once_at_its_worst() -> None:
-    found = Series(width_s=1.0, starts_s=[0.0, 1.0, 2.0], workers=["w0"], covered=[True] * 3)
+    found = Series(width_s=1.0, starts_s=[0.0, 1.0, 2.0])
     found.bands_ms["lag.loop"] = {99.0: [150.0, None, 220.0]}
     [incident] = find_incidents(found)
     assert (incident.t, "220 ms" in incident.text) == (2.0, True)

@@ -2,7 +2,7 @@
 
 import re
 
-from harness.judge.validity import ENDS
+from harness.judge.record import ENDS
 from harness.measure.model import Outcome
 from harness.report.html.page import MEASURING, anchor, manual_page, manual_section
 from harness.report.html.run_page import run_page

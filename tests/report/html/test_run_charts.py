@@ -55,8 +55,8 @@ def test_interesting_operations_come_first(series: Series) -> None:
 
 
 def test_what_was_not_recorded_gets_no_chart(run_dir: Path) -> None:
-    empty = Series(width_s=1.0, starts_s=[0.0], workers=["w0"], covered=[True])
-    empty.parts = Series(width_s=1.0, starts_s=[0.0], workers=["w0"], covered=[True])
+    empty = Series(width_s=1.0, starts_s=[0.0])
+    empty.parts = Series(width_s=1.0, starts_s=[0.0])
     made = make_charts(read_record(run_dir), empty)
     assert list(made) == list(NOTHING) == []
 

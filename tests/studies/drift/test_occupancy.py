@@ -35,8 +35,6 @@ def simulated(minutes: int, *, stuck: float = 0.0, seed: int = 1) -> Series:
     return Series(
         width_s=WIDTH_S,
         starts_s=[minute * WIDTH_S for minute in range(minutes)],
-        workers=["w"],
-        covered=[True] * minutes,
         rates={"started": list(started)},
         sessions={"occupancy": list(occupancy)},
         totals={SESSION_LENGTH: counted(lengths), SESSION_CUT: counted([60.0])},
