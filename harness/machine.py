@@ -1,4 +1,4 @@
-"""This machine and its processes: what it can carry, who may read here, whether a starter is gone.
+"""This machine, and the processes on it.
 
 A process learns that its starter is gone, however that came about, from a pipe that the starter
 alone holds open: it closes with the starter, also by ``kill -9``. Where the kernel can, it sends a
@@ -23,8 +23,9 @@ from types import FrameType
 from harness.config.run_config import LIFELINE, take_variable
 from harness.errors import ConfigError
 
+# What this machine can carry.
+
 PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
-PROCESS = Path("/proc/self/stat")
 MACOS_PORTS = (49_152, 65_535)
 MACOS_FILES = (65_536, 10_240)
 """Tried where the kernel refuses the limit that it states, as macOS does."""
@@ -61,32 +62,6 @@ class Share:
     """how long it goes on: in a short run few ports are left behind"""
 
 
-def too_many_workers(workers: int) -> str:
-    """A sentence on more workers than a master can lead; empty where they are not."""
-    if workers <= MOST_WORKERS:
-        return ""
-    return (
-        f"{workers:,} workers are more than one master can lead ({MOST_WORKERS}): make several "
-        "runs side by side, each with its share of the rate (harness report --merge makes them one)"
-    )
-
-
-def raise_file_limit() -> int:
-    """Raise the limit on open files to the highest that is allowed; the limit now."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY:
-        hard = max(soft, 1_048_576)
-    for most in (hard, *MACOS_FILES):
-        if not soft < most <= hard:
-            continue
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard if most < hard else most))
-        except (OSError, ValueError):
-            continue
-        return most
-    return soft
-
-
 def this_machine() -> Machine:
     """As it is now."""
     try:
@@ -107,14 +82,6 @@ def usable_cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def check_platform() -> None:
-    """Raises ConfigError on a Linux that does not show its processes: whether a run is still going
-    on could not be told.
-    """
-    if sys.platform == "linux" and not PROCESS.exists():
-        raise ConfigError("/proc is not mounted. Mount it: mount -t proc proc /proc")
-
-
 def available_memory_mb() -> float | None:
     """Memory that processes could still take without swapping; None where nobody says."""
     import psutil  # takes a while to import, and few commands need it
@@ -123,6 +90,22 @@ def available_memory_mb() -> float | None:
         return psutil.virtual_memory().available / 2**20
     except (OSError, psutil.Error, ValueError):
         return None
+
+
+def raise_file_limit() -> int:
+    """Raise the limit on open files to the highest that is allowed; the limit now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        hard = max(soft, 1_048_576)
+    for most in (hard, *MACOS_FILES):
+        if not soft < most <= hard:
+            continue
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard if most < hard else most))
+        except (OSError, ValueError):
+            continue
+        return most
+    return soft
 
 
 def shortfalls(machine: Machine, share: Share) -> tuple[str, ...]:
@@ -151,6 +134,29 @@ def shortfalls(machine: Machine, share: Share) -> tuple[str, ...]:
     return tuple(problems)
 
 
+def too_many_workers(workers: int) -> str:
+    """A sentence on more workers than a master can lead; empty where they are not."""
+    if workers <= MOST_WORKERS:
+        return ""
+    return (
+        f"{workers:,} workers are more than one master can lead ({MOST_WORKERS}): make several "
+        "runs side by side, each with its share of the rate (harness report --merge makes them one)"
+    )
+
+
+# Who may read and write here.
+
+PROCESS = Path("/proc/self/stat")
+
+
+def check_platform() -> None:
+    """Raises ConfigError on a Linux that does not show its processes: whether a run is still going
+    on could not be told.
+    """
+    if sys.platform == "linux" and not PROCESS.exists():
+        raise ConfigError("/proc is not mounted. Mount it: mount -t proc proc /proc")
+
+
 def keep_files_private() -> None:
     """From now on what this process makes is nobody's but its user's to write, and its group's to
     read: files 0640, folders 0750. Ledgers and files of tokens are 0600 whatever is set here.
@@ -172,9 +178,8 @@ def writable_by(folder: Path) -> str:
     return "its group" if mode & stat.S_IWGRP else ""
 
 
-IN_ORDER = signal.SIGUSR2
-"""The signal by which ``harness run`` has Locust end its run with all the time that conversations
-may have; SIGTERM leaves them only what whoever sends it waits before he kills."""
+# Whether the starter of a process is gone.
+
 PR_SET_PDEATHSIG = 1
 
 
@@ -256,6 +261,11 @@ def killed_by(number: int) -> str:
     return f"its process was killed by {name}{memory}"
 
 
+# Signals.
+
+IN_ORDER = signal.SIGUSR2
+"""The signal by which ``harness run`` has Locust end its run with all the time that conversations
+may have; SIGTERM leaves them only what whoever sends it waits before he kills."""
 Handler = Callable[[int, FrameType | None], object]
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, the request to end, and the terminal (or the ssh connection) that has gone."""

@@ -47,9 +47,8 @@ def run(args: Namespace) -> int:
         if getattr(args, one.key, None) is not None
         for word in (one.option, str(getattr(args, one.key)))
     ]
-    more = args.rest
-    if args.occupancy is not None:
-        more = ["--occupancy", str(args.occupancy), *more]  # the master's slots follow from it
+    # The master's slots follow from it.
+    occupancy = [] if args.occupancy is None else ["--occupancy", str(args.occupancy)]
     options = RUN.parse(f"{FILES}/{args.locustfile.name}", *named, *args.rest)
     parameters = parameters_of(options)
     parameters.setdefault(SEED.variable, str(secrets.randbelow(2**31)))
@@ -63,7 +62,7 @@ def run(args: Namespace) -> int:
         parameters=parameters,
         ca_file=ca_file.name if ca_file else "",
         sign_ins=terms.sign_ins is not None,
-        more=tuple(more),
+        more=(*occupancy, *args.rest),
         log_format=args.log_format or "",
         term_grace_s=round(seconds(args.term_grace, "--term-grace")),
     )

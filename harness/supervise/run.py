@@ -228,7 +228,7 @@ def _tell_breaks(plan: Mapping[str, Any], console: Console, *, real: bool) -> No
 
 def _tell(console: Console, sentence: str, *, style: str = "yellow") -> None:
     if sentence:
-        console.print(sentence, style=style, highlight=False, soft_wrap=True)
+        console.print(sentence, style=style)
 
 
 # During.
@@ -385,8 +385,6 @@ def _conclude_without_files(directory: Path, ended: _Ended, console: Console) ->
         f"could not be written. Its ledgers were {ledgers}: bring the directory back, and end what "
         f"is left with: {sweep_command(directory)}",
         style="bold red",
-        highlight=False,
-        soft_wrap=True,
     )
     return ended.status if ended.status in WITHOUT_FILES else int(ExitCode.INVALID)
 

@@ -109,7 +109,7 @@ def _join(master: tuple[str, int], within_s: float, args: Namespace) -> NoReturn
     from harness.load.options import restart_environment
 
     interrupted_quietly()  # with them comes gevent
-    say = partial(open_console().print, highlight=False, soft_wrap=True)
+    say = open_console().print
     answer = ask_master(*master, within_s=within_s, say=say)
     folder = Path(tempfile.mkdtemp(prefix="harness-worker-"))
     try:
