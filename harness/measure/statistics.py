@@ -27,12 +27,9 @@ from harness.errors import ConfigError
 class Estimate:
     """A percentile with its interval; ``low`` or ``high`` is None where too few values bound it."""
 
-    percent: float
-    count: int
     figure: float | None
     low: float | None
     high: float | None
-    confidence: float
     error_share: float | None = None
     """the figure's standard error as a share of it, where that is known"""
 
@@ -63,7 +60,6 @@ FEWEST_BLOCKS = 8
 class Share:
     """A share, 0 to 1, with its interval; all None where nothing was counted."""
 
-    count: int
     figure: float | None
     low: float | None
     high: float | None
@@ -92,7 +88,7 @@ def estimate_share(blocks: Sequence[tuple[int, int]], *, confidence: float = 0.9
     tail = _tail(confidence)
     rows = np.array([block for block in blocks if block[1]], dtype=float)
     if not len(rows):
-        return Share(count=0, figure=None, low=None, high=None, confidence=confidence)
+        return Share(figure=None, low=None, high=None, confidence=confidence)
     bad, whole = map(float, rows.sum(axis=0))
     figure = float(bad / whole)
     low = float(betaincinv(bad, whole - bad + 1, tail)) if bad else 0.0
@@ -105,14 +101,7 @@ def estimate_share(blocks: Sequence[tuple[int, int]], *, confidence: float = 0.9
         error = sqrt(many / (many - 1) * float((rest**2).sum())) / whole
         reach = float(stdtrit(many - 1, 1 - tail)) * error
         low, high = min(low, max(0.0, figure - reach)), max(high, min(1.0, figure + reach))
-    return Share(
-        count=int(whole),
-        figure=figure,
-        low=low,
-        high=high,
-        confidence=confidence,
-        spells_reach=reach,
-    )
+    return Share(figure=figure, low=low, high=high, confidence=confidence, spells_reach=reach)
 
 
 def _in_blocks(rows: NDArray[Any]) -> NDArray[Any]:
@@ -203,15 +192,7 @@ class Blocks:
             error = self.log_error(percent, np.random.default_rng(seed))
             reach = float(stdtrit(self.freedom, 0.5 + confidence / 2)) * error
             low, high = exp(log(figure) - reach), exp(log(figure) + reach)
-        return Estimate(
-            percent=percent,
-            count=self.count,
-            figure=figure,
-            low=low,
-            high=high,
-            confidence=confidence,
-            error_share=error,
-        )
+        return Estimate(figure=figure, low=low, high=high, error_share=error)
 
     @staticmethod
     def _places(ends: NDArray[np.int64], percent: float) -> NDArray[np.intp]:

@@ -26,12 +26,9 @@ MET, MISSED = Shown(standing=Standing.MET), Shown(standing=Standing.MISSED)
 def p95(figure: float, error: float = 0.03, progress: float = 1.0) -> dict[str, Shown]:
     """A percentile that is known with a standard error as a share of it."""
     estimate = Estimate(
-        percent=95,
-        count=1000,
         figure=figure,
         low=figure * (1 - 2.6 * error),
         high=figure * (1 + 2.6 * error),
-        confidence=0.99,
         error_share=error,
     )
     return {"reply p95": show_figure(estimate, LIMIT_MS, progress)}
@@ -132,7 +129,6 @@ def test_what_was_missed_is_held_again_for_longer() -> None:
 )
 def test_errors_count_without_an_objective(bad: int, progress: float, expected: str | None) -> None:
     share = Share(
-        count=1000,
         figure=bad / 1000,
         low=max(0.0, bad / 1000 - 0.006),
         high=bad / 1000 + 0.006,

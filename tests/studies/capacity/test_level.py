@@ -334,7 +334,7 @@ def test_levels_are_judged_in_order(
 
 def test_an_objective_stands_by_its_interval() -> None:
     def estimate(low: float | None) -> Estimate:
-        return Estimate(percent=95, count=9, figure=2, low=low, high=4, confidence=0.99)
+        return Estimate(figure=2, low=low, high=4)
 
     assert standing(estimate(1), 4.1) is MET
     assert standing(estimate(1), 1.5) is CLOSE
@@ -348,7 +348,7 @@ def test_an_objective_stands_by_its_interval() -> None:
 
 @pytest.mark.parametrize("progress", [0, -1, 1.1, float("nan")])
 def test_a_level_is_held_for_a_part_of_its_time(progress: float) -> None:
-    figure = Estimate(percent=95, count=9, figure=2, low=1, high=4, confidence=0.9)
+    figure = Estimate(figure=2, low=1, high=4)
     with pytest.raises(ConfigError, match="capacity: progress"):
         standing(figure, 1, progress=progress)
 
