@@ -336,7 +336,10 @@ def _counts(
         ]
         named = looked_at if ERRORS_OF + name in gate else 0
         yield _shares(ERRORS_OF + name, sides, confidence, rules.confidence, named)
-    dropped = [[(record.arrivals.dropped, record.arrivals.due)] for record in records]
+    dropped = [
+        None if lost is None or due is None else [(lost, due)]
+        for lost, due in ((record.arrivals.dropped, record.arrivals.due) for record in records)
+    ]
     yield _shares("arrivals dropped", dropped, confidence, rules.confidence, 0)
     left = [sessions_as_left(record).leftover for record in (base, new)]
     yield CountChange(
@@ -347,21 +350,17 @@ def _counts(
     )
 
 
-Known = Sequence[tuple[int | None, int | None]]
-"""(bad, all) of stretches of time; None where it was not recorded."""
-
-
-def _errors(record: RunRecord, name: str, blocks: ShareBlocks) -> Known:
-    """By blocks of time, if they hold all that the record counts.
+def _errors(record: RunRecord, name: str, blocks: ShareBlocks) -> ShareBlocks | None:
+    """By blocks of time, if they hold all that the record counts; None where it counts nothing.
 
     Of what the end of the run cut short only that counts which had waited longer than all others.
     """
     if name not in record.operations:
-        return [(None, None)]
+        return None
     operation = record.operations[name]
     failed, _ = failures(record, name)
     if failed is None:
-        return [(None, None)]
+        return None
     early = operation.cut_early or 0
     late = operation.outcomes.get(Outcome.CUT_SHORT, 0) - early
     blocks = [*blocks, *([(late, late)] if late else [])]
@@ -370,28 +369,27 @@ def _errors(record: RunRecord, name: str, blocks: ShareBlocks) -> Known:
 
 
 def _shares(
-    name: str, runs: Sequence[Known], confidence: float, gate: float, looked_at: int
+    name: str, runs: Sequence[ShareBlocks | None], confidence: float, gate: float, looked_at: int
 ) -> CountChange:
-    """``looked_at``: with how many shares of the gate it has to hold together (0: not one)."""
-    sides = [block for run in runs[:-1] for block in run], runs[-1]
-    known = [
-        [(part, whole) for part, whole in side if part is not None and whole is not None]
-        for side in sides
-    ]
-    recorded = [len(blocks) == len(side) for blocks, side in zip(known, sides, strict=True)]
+    """``runs`` are None where it was not recorded.
+
+    ``looked_at``: with how many shares of the gate it has to hold together (0: not one).
+    """
+    *bases, new = runs
+    base = None if None in bases else [block for run in bases if run for block in run]
     change = ShareChange(word=str(Word.UNKNOWN))
     worst = None
-    if all(recorded):
-        change = compare_shares(*known, confidence=confidence, matters=SHARES_MATTER)
+    if base is not None and new is not None:
+        change = compare_shares(base, new, confidence=confidence, matters=SHARES_MATTER)
         if looked_at:
-            worst = compare_shares(*known, confidence=gate, looked_at=looked_at).worst
-    base, new = (
-        f"{count_text(sum(part for part, _ in side))} ({percent_text(share)})"
-        if there
-        else "not recorded"
-        for side, there, share in zip(known, recorded, (change.base, change.new), strict=True)
+            worst = compare_shares(base, new, confidence=gate, looked_at=looked_at).worst
+    before, after = (
+        "not recorded"
+        if side is None
+        else f"{count_text(sum(part for part, _ in side))} ({percent_text(share)})"
+        for side, share in ((base, change.base), (new, change.new))
     )
-    return CountChange(name=name, base=base, new=new, word=change.word, worst=worst)
+    return CountChange(name=name, base=before, new=after, word=change.word, worst=worst)
 
 
 def _more_or_fewer(base: int | None, new: int | None) -> str:
