@@ -51,16 +51,10 @@ READ: Mapping[str, tuple[str, Callable[[str, str], float]]] = {
     "machine_messages_per_s": ("messages-per-machine", rate_per_s),
 }
 """A field of :class:`Wanted`, the option that says it, and how it is read."""
-MORE = ("chats-per-hour", "peak-factor", "window", "capacity")
-OPTIONS = {
-    **{
-        option.replace("-", " "): f"--{option}"
-        for option in (*MORE, *(option for option, _ in READ.values()))
-    },
-    "new guests per second and machine": "--rate-per-machine",
-    "messages per second and machine": "--messages-per-machine",
+OPTIONS = {"chats-per-hour", "peak-factor", "window", "capacity"} | {
+    name for name, _ in READ.values()
 }
-"""In which option it is written what a plan may find wrong."""
+"""What a plan may find wrong, which it calls by the same words without hyphens."""
 WINDOW_S = 6 * 3600.0
 
 
@@ -229,9 +223,10 @@ def _named(args: argparse.Namespace) -> Iterator[None]:
         yield
     except ConfigError as error:
         what, _, why = str(error).partition(": ")
-        if what not in OPTIONS:
+        option = what.replace(" ", "-")
+        if option not in OPTIONS:
             raise
-        option = OPTIONS[what]
+        option = f"--{option}"
         if what == "chats per hour" and args.profile is not None:
             option = f"{args.profile}: chats in the busy hour"
         raise ConfigError(f"{option}: {why}") from None

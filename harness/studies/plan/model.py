@@ -129,8 +129,8 @@ class Wanted:
             ("capacity", _known(capacity.per_min), 0, inf, ""),
             ("capacity at once", _known(capacity.at_once), 0, inf, ""),
             ("guests per machine", self.machine_guests, 0, inf, ""),
-            ("new guests per second and machine", self.machine_guests_per_s, 0, inf, ""),
-            ("messages per second and machine", self.machine_messages_per_s, 0, inf, ""),
+            ("rate per machine", self.machine_guests_per_s, 0, inf, ""),
+            ("messages per machine", self.machine_messages_per_s, 0, inf, ""),
         ):
             may_be = name in MAY_BE_NOUGHT or 0 < value < inf
             expect(may_be, name, "more than zero", f"{value:g}")
