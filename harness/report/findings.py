@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from harness.judge.reading import STILL_GOING, ending_words
-from harness.judge.series import Series, Values
+from harness.judge.series import Series
 from harness.measure import model as sample
 from harness.measure.histogram import Counted
 from harness.measure.model import COUNTERS, OPERATIONS, USUAL, Section, counters_of, ordered
@@ -26,6 +26,7 @@ from harness.report.wording import (
     UNKNOWN,
     capital,
     count_text,
+    in_plain,
     length_text,
     moment_text,
     ms_text,
@@ -84,7 +85,7 @@ def busiest_minute(series: Series | None) -> int | None:
     columns = [values for name, values in rows.operations.items() if name.startswith("connect.")]
     if not columns:
         return None
-    counts = _summed(columns, len(rows))
+    counts = [sum(values[place] or 0.0 for values in columns) for place in range(len(rows))]
     bins = max(1, math.floor(MINUTE_S / rows.width_s))
     window = sum(counts[:bins])
     most = window
@@ -95,14 +96,15 @@ def busiest_minute(series: Series | None) -> int | None:
     return round(most * MINUTE_S / span_s) if span_s > MINUTE_S else round(most)
 
 
-def _summed(columns: list[Values], length: int) -> list[float]:
-    return [sum(values[place] or 0.0 for values in columns) for place in range(length)]
-
-
 def unusual_rows(record: RunRecord) -> list[Row]:
     """Everything that was counted at least once."""
     return [
-        Row(_label(name), count_text(count), _meaning(name), name)
+        Row(
+            in_plain(name),
+            count_text(count),
+            COUNTERS[name].meaning if name in COUNTERS else "",
+            name,
+        )
         for name, count in _in_order(record)
         if count
     ]
@@ -110,7 +112,7 @@ def unusual_rows(record: RunRecord) -> list[Row]:
 
 def never_seen(record: RunRecord) -> list[str]:
     """What was looked for and did not happen."""
-    return [_label(name) for name, count in _in_order(record) if not count]
+    return [in_plain(name) for name, count in _in_order(record) if not count]
 
 
 def _in_order(record: RunRecord) -> list[tuple[str, int]]:
@@ -118,14 +120,6 @@ def _in_order(record: RunRecord) -> list[tuple[str, int]]:
     known = counters_of(Section.FORENSICS)
     names = [*known, *sorted(counts.keys() - {*known})]
     return [(name, counts[name]) for name in names if name in counts and name != USUAL]
-
-
-def _meaning(name: str) -> str:
-    return COUNTERS[name].meaning if name in COUNTERS else ""
-
-
-def _label(name: str) -> str:
-    return name.replace("_", " ")
 
 
 SWEEP: MappingProxyType[str, str] = MappingProxyType(

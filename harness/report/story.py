@@ -14,6 +14,7 @@ from harness.report.wording import (
     core_text,
     count_text,
     disk_text,
+    in_plain,
     length_text,
     moment_text,
     ms_text,
@@ -334,11 +335,6 @@ def not_judged(record: RunRecord) -> str:
     return f"not judged: {'; '.join(record.not_judged)}" if record.not_judged else ""
 
 
-def in_plain(word: str) -> str:
-    """A counted word as people write it."""
-    return word.replace("_", " ")
-
-
 def length_rows(record: RunRecord) -> list[Row]:
     """How long the sessions lasted, and whether the run's own figures agree with each other."""
     rows = []
@@ -451,7 +447,7 @@ def how_rows(record: RunRecord) -> list[Row]:
 
 def _setting(name: str, value: object) -> tuple[str, object]:
     """A setting by its name in the record, as people write both."""
-    label = name.replace("_", " ").capitalize()
+    label = in_plain(name).capitalize()
     if name == "mix" and isinstance(value, dict):
         return label, ", ".join(f"{kind} {percent_text(share)}" for kind, share in value.items())
     if isinstance(value, bool):
@@ -540,7 +536,7 @@ def notices(record: RunRecord) -> list[str]:
 
 def _flat(block: dict[str, Any], before: str) -> Iterator[tuple[str, str]]:
     for name, value in block.items():
-        label = f"{before}{name}".replace("_", " ")
+        label = in_plain(f"{before}{name}")
         if isinstance(value, dict):
             yield from _flat(value, f"{label} · ")
         elif isinstance(value, list):

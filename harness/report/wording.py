@@ -23,6 +23,11 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def in_plain(name: str) -> str:
+    """A name of the record as people write it."""
+    return name.replace("_", " ")
+
+
 def sentence(text: str) -> str:
     """With a capital at the beginning and a full stop at the end, if it has no other mark there."""
     text = capital(text.strip())
@@ -204,7 +209,8 @@ def in_words(text: str) -> str:
         return ""
     if objective.subject == GENERATOR_LAG:
         often = "" if objective.percent is None else f", {_share(objective.percent)} times"
-        return f"the load generator itself late {_late(objective)}{often}"
+        late = f"{LIMITS[objective.op][2]} {objective.limit_text}"
+        return f"the load generator itself late {late}{often}"
     if objective.figure == "value":
         return _amount(objective, _counted(objective.subject))
     if objective.subject in GROUPS:
@@ -220,11 +226,7 @@ def in_words(text: str) -> str:
         return _amount(objective, many)
     if objective.figure == "errors":
         return _amount(objective, f"failed {many}")
-    return _amount(objective, f"{many} that ended in {_plain(objective.figure)}")
-
-
-def _late(objective: Objective) -> str:
-    return f"{LIMITS[objective.op][2]} {objective.limit_text}"
+    return _amount(objective, f"{many} that ended in {in_plain(objective.figure)}")
 
 
 def _share(percent: float) -> str:
@@ -248,8 +250,4 @@ def _amount(objective: Objective, what: str) -> str:
 
 
 def _counted(name: str) -> str:
-    return COUNTERS[name].many if name in COUNTERS else _plain(name)
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", " ")
+    return COUNTERS[name].many if name in COUNTERS else in_plain(name)

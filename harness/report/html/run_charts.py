@@ -129,12 +129,6 @@ class RunCharts:
     intervals: Sequence[Sequence[str]] = ()
     """Per operation: samples and the confidence intervals of p50, p95 and p99."""
 
-    def __iter__(self) -> Iterator[Figure]:
-        yield from (*self.load, *self.operations.values(), *self.trouble, *self.generator)
-        if self.heat is not None:
-            yield self.heat
-        yield from self.percentiles.values()
-
 
 TableColumn = tuple[str, Values, Callable[[float | None], str]]
 """Its name, its values, and how one is written."""

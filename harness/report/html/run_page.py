@@ -50,6 +50,7 @@ from harness.report.wording import (
     UNKNOWN,
     clock_text,
     count_text,
+    in_plain,
     length_text,
     moment_text,
     percent_text,
@@ -69,16 +70,17 @@ GENERATOR_SHOWN = 3
 def run_page(record: RunRecord, series: Series | None) -> str:
     """The page as text."""
     charts = make_charts(record, series) if series else NOTHING
+    name = name_of_test(record)
     return render(
         Page(
             title=f"{story.verdict_word(record)} · {record.run_id}",
             kicker="Load test report",
-            about=_about(record),
+            about=f"{name} · {record.run_id}" if name else record.run_id,
             tone=(record.verdict or "NO_DATA").lower(),
             icon=True,
             headline=story.verdict_word(record),
             why=f"{story.why(record)} {story.account(record)}",
-            running=f"{name_of_test(record) or 'load test'} - {record.run_id}",
+            running=f"{name or 'load test'} - {record.run_id}",
             meta=_meta(record),
             notices=[*story.notices(record), *disagreements(record, series)],
             tiles=tiles(record),
@@ -89,7 +91,11 @@ def run_page(record: RunRecord, series: Series | None) -> str:
                 _sessions(record),
                 _wire(record, series),
                 _generator(record, charts),
-                _how(record),
+                _section(
+                    "how",
+                    "How it was run",
+                    Folded("Target, options and versions", [Facts(story.how_rows(record))]),
+                ),
                 _measuring(),
             ],
             foot=Markup(
@@ -97,11 +103,6 @@ def run_page(record: RunRecord, series: Series | None) -> str:
             ).format(record.run_id),
         )
     )
-
-
-def _about(record: RunRecord) -> Markup:
-    name = name_of_test(record)
-    return Markup("{}{}").format(f"{name} · " if name else "", record.run_id)
 
 
 def _meta(record: RunRecord) -> list[Cell]:
@@ -323,7 +324,7 @@ def _percentiles(record: RunRecord, names: Sequence[str], label: str, *, closed:
             count_text(failed), small(percent_text(share)) if failed else ""
         )
         times = [story.time_text(figures, "service", time) for time in TIMES]
-        rows.append((story.in_plain(name), count_text(figures.count), errors, *times))
+        rows.append((in_plain(name), count_text(figures.count), errors, *times))
         marks.append("")
         corrected = [story.time_text(figures, "corrected", time) for time in TIMES]
         if not closed and corrected != times:
@@ -384,7 +385,7 @@ def _sessions(record: RunRecord) -> Section:
         marks.append("bad" if row.key == "leftover" and record.sessions.leftover else "")
         if row.key == "leftover":
             for reason, many in record.sessions.leftover_reasons.items():
-                cells.append((story.in_plain(reason), count_text(many), ""))
+                cells.append((in_plain(reason), count_text(many), ""))
                 marks.append("sub")
     columns = texts("What became of them") + numbers("Sessions", "Share")
     last = ("Intended", count_text(record.sessions.intended), "")
@@ -481,12 +482,6 @@ def _generator(record: RunRecord, charts: RunCharts) -> Section:
             '(<a href="#measuring-lag-of-the-generator">when it counts as late</a>).'
         ),
     )
-
-
-def _how(record: RunRecord) -> Section:
-    rows = Facts(story.how_rows(record))
-    block = Folded("Target, options and versions", [rows])
-    return _section("how", "How it was run", block)
 
 
 def _measuring() -> Section:
