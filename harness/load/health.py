@@ -63,8 +63,8 @@ class ProcessHealth:
         self._clock = ClockWatch()
         self._room = RoomWatch(directory, ending_bytes() // 2) if disk_guard else None
         self._process = psutil.Process()
-        self._cpu = 0.0
-        self._looked_s, self._used_s = monotonic_ns() / 1e9, self._cpu_s()
+        self._cpu = self._process.cpu_percent()  # it counts from here
+        self._looked_s = monotonic_ns() / 1e9
 
     def complaints(self) -> Sequence[str]:
         """A sentence for each thing because of which the run must end."""
@@ -87,15 +87,10 @@ class ProcessHealth:
         The last look of a run may come milliseconds after the one before: so short a time has
         shares of many cores, which no process had.
         """
-        now_s, used_s = monotonic_ns() / 1e9, self._cpu_s()
+        now_s = monotonic_ns() / 1e9
         if now_s - self._looked_s >= LEAST_CPU_S:
-            self._cpu = (used_s - self._used_s) / (now_s - self._looked_s)
-            self._looked_s, self._used_s = now_s, used_s
+            self._cpu, self._looked_s = self._process.cpu_percent() / 100, now_s
         return round(self._cpu, 3)
-
-    def _cpu_s(self) -> float:
-        used = self._process.cpu_times()
-        return float(used.user + used.system)
 
 
 Result = TypeVar("Result")

@@ -7,7 +7,6 @@ from which level on they are shown is Locust's to say (``--loglevel``, ``--logfi
 
 import logging
 import sys
-import traceback
 from collections.abc import Callable
 from types import ModuleType
 
@@ -37,8 +36,8 @@ class RunContext(logging.Filter):
             before = self._context() if ours else ""
             record.msg, record.args = (f"{before}: {text}" if before else text), ()
             if record.exc_info:
-                whole = "".join(traceback.format_exception(*record.exc_info))
-                record.exc_text = without_ids(whole).rstrip()
+                whole = logging.Formatter().formatException(record.exc_info)
+                record.exc_text = without_ids(whole)
         return True
 
 
@@ -46,11 +45,6 @@ class JsonFormatter(logging.Formatter):
     """A record as one JSON object; what it was raised by follows its message."""
 
     def format(self, record: logging.LogRecord) -> str:
-        message = record.getMessage()
-        if record.exc_info and not record.exc_text:
-            record.exc_text = "".join(traceback.format_exception(*record.exc_info)).rstrip()
-        if record.exc_text:
-            message += f"\n{record.exc_text}"
         stream = sys.stderr
         names = stream.names() if isinstance(stream, JsonLines) else ("", "")
         return json_line(
@@ -58,7 +52,7 @@ class JsonFormatter(logging.Formatter):
             level=record.levelname,
             logger=record.name,
             names=names,
-            message=message,
+            message=super().format(record),
         )
 
 
