@@ -362,10 +362,10 @@ def _tiles(answer: Mapping[str, Any], by: Raised, levels: Levels) -> list[Tile]:
     if met:
         top = max(met, key=by.load_of)
         other = "guests in session" if by is Raised.RATE else "new guests a minute"
-        stay = top.get("session_s")
+        session_s = top.get("session_s")
         tiles += [
             Tile(_beside(by, top), f"{other} at the highest level that was met"),
-            Tile(duration_text(stay) if stay else "-", "in session, each"),
+            Tile(duration_text(session_s) if session_s else "-", "in session, each"),
         ]
     if answer["headroom"] is not None:
         wanted = answer["wanted"]

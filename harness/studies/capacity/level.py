@@ -389,7 +389,7 @@ def judge_run(
     seen = look(holding, shows, begin_s, begin_s + length_s)
     occupancy, replies_per_s, arrived_per_s = _means(directory, window)
     judged, reason = _judge(record, standings, _own_limit(directory, window, occupancy, guests))
-    stay = occupancy / arrived_per_s if occupancy and arrived_per_s else None
+    session_s = occupancy / arrived_per_s if occupancy and arrived_per_s else None
     shown = {text: one.shown for text, one in standings.items()}
     of_limit = {text: one.of_limit for text, one in shown.items() if one.of_limit is not None}
     first = max(of_limit, key=lambda text: of_limit[text][1], default="")
@@ -403,7 +403,7 @@ def judge_run(
         occupancy=occupancy,
         arrivals_per_s=arrived_per_s,
         replies_per_s=replies_per_s,
-        session_s=stay,  # Little: occupancy = arrival rate x time in session
+        session_s=session_s,  # Little: occupancy = arrival rate x time in session
         little_off=record.little.off if record.little else None,
         figures={text: one.figure for text, one in standings.items()},
         enough=all(one.bounded for one in standings.values()),

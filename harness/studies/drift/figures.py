@@ -69,7 +69,7 @@ def expected_occupancy(
     ``cut`` are the stays that the end of the run ended.
     """
     arrivals: NDArray[np.float64] = np.array([rate or 0.0 for rate in started_per_s]) * width_s
-    length_s, shares = stays(lengths, cut)
+    length_s, shares = session_lengths(lengths, cut)
     # The share that is still there, averaged over the ages of those who came in each bin before.
     edges_s = np.arange(arrivals.size + 1) * width_s
     stayed_s = np.minimum.outer(edges_s, length_s) @ shares
@@ -77,7 +77,9 @@ def expected_occupancy(
     return [float(guests) for guests in np.convolve(arrivals, still_there)[: arrivals.size]]
 
 
-def stays(lengths: Counted, cut: Counted | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def session_lengths(
+    lengths: Counted, cut: Counted | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Lengths in seconds and the share of guests who stay so long (E. L. Kaplan, P. Meier, 1958).
 
     A stay that was cut tells that it is longer. None is expected to be longer than the longest that

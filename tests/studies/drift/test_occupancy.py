@@ -7,7 +7,11 @@ import pytest
 from harness.judge.series import Series
 from harness.measure.histogram import Counted, Histogram, decoded
 from harness.measure.recorder import SESSION_CUT, SESSION_LENGTH
-from harness.studies.drift.figures import expected_occupancy, occupancy_over_expected, stays
+from harness.studies.drift.figures import (
+    expected_occupancy,
+    occupancy_over_expected,
+    session_lengths,
+)
 
 WIDTH_S = 60.0
 
@@ -70,7 +74,7 @@ def test_a_stay_that_the_end_of_the_run_cut_is_longer_than_it_looks() -> None:
             length_s = 10_800 + rng.uniform(0, 600) if rng.random() < 0.1 else 90.0
             left_s = (480 - minute) * WIDTH_S
             (natural if length_s <= left_s else cut).append(min(length_s, left_s))
-    length_s, shares = stays(counted(natural), counted(cut))
+    length_s, shares = session_lengths(counted(natural), counted(cut))
     assert shares.sum() == pytest.approx(1)
     assert shares[length_s > 3600].sum() == pytest.approx(0.1, abs=0.01)
     mean_s = float(length_s @ shares)
@@ -80,7 +84,7 @@ def test_a_stay_that_the_end_of_the_run_cut_is_longer_than_it_looks() -> None:
 
 
 def test_who_stays_longer_than_anybody_who_left_is_stuck_and_not_expected() -> None:
-    length_s, shares = stays(counted([100.0] * 99), counted([5000.0]))
+    length_s, shares = session_lengths(counted([100.0] * 99), counted([5000.0]))
     assert float(length_s @ shares) == pytest.approx(100, rel=0.001)
 
 
