@@ -12,7 +12,7 @@ pytestmark = pytest.mark.process
 
 LATER = {
     "harness.studies", "harness.reconcile", "harness.report", "harness.platform_api",
-    "harness.preflight.meeting", "harness.preflight.checks", "harness.preflight.course",
+    "harness.preflight.trial", "harness.preflight.checks", "harness.preflight.probes",
     "scipy", "pydantic", "prometheus_client", "bokeh", "aiohttp",
 }  # fmt: skip
 """For the end of a run, for commands of their own, or for those who ask for it."""

@@ -22,7 +22,7 @@ from harness.config.run_config import CA_FILE, ORIGIN
 from harness.config.target import Terms, resolve_target
 from harness.errors import ExitCode
 from harness.preflight.checks import FAIL, OK, SKIPPED, WARN, Check, check_calibration
-from harness.preflight.course import Planned, check_all
+from harness.preflight.probes import Planned, check_all
 from harness.preflight.stamp import write_stamp, write_table
 from harness.streams import open_console, plain_table
 from harness.studies.calibrate.calibration import CALIBRATION, read_calibration

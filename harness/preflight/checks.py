@@ -15,8 +15,8 @@ from harness.errors import safe_quote
 from harness.json_values import an_object, inner
 from harness.platform_api.client import CONNECTIONS, MESSAGES, REQUESTS, WORDS
 from harness.platform_api.conversations import Standing
-from harness.preflight.meeting import Meeting
 from harness.preflight.stamp import Learned
+from harness.preflight.trial import Trial
 from harness.protocol.requests import (
     CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE,
     MESSAGES_PER_SESSION_PER_SECOND,
@@ -236,24 +236,24 @@ def passed(checks: list[Check]) -> bool:
     return all(check.status is not FAIL for check in checks)
 
 
-def check_visit(meeting: Meeting, *, replies: bool | None) -> Check:
+def check_visit(trial: Trial, *, replies: bool | None) -> Check:
     """How the visit went; a missing reply fails only where the target says ``replies = true``."""
     name = "one guest"
-    if not meeting.ended:
-        why = meeting.failure or "no proof"
-        text = f"no proof that its session ended ({why}): run harness sweep {meeting.directory}"
+    if not trial.ended:
+        why = trial.failure or "no proof"
+        text = f"no proof that its session ended ({why}): run harness sweep {trial.directory}"
         return Check(name, FAIL, text)
-    if meeting.failure:
-        return Check(name, FAIL, meeting.failure)
-    if meeting.refusals:
-        return Check(name, FAIL, f"its text was refused with {meeting.refusals[0]}; it was cleared")
-    if not meeting.answered:
+    if trial.failure:
+        return Check(name, FAIL, trial.failure)
+    if trial.refusals:
+        return Check(name, FAIL, f"its text was refused with {trial.refusals[0]}; it was cleared")
+    if not trial.answered:
         status = FAIL if replies else WARN
         text = "opened and cleared, but nobody answered it"
         if not replies:
             text += ": write replies = false if that is right, replies = true if it is not"
         return Check(name, status, text)
-    return Check(name, OK, f"opened, answered ({meeting.reply!r}), cleared")
+    return Check(name, OK, f"opened, answered ({trial.reply!r}), cleared")
 
 
 def check_origin(
@@ -352,7 +352,7 @@ def _cost(learned: Learned, sessions: int | None) -> str:
     )
 
 
-def check_outside(
+def check_operator_view(
     learned: Learned, standing: Standing, *, refused: Sequence[str], within_s: float
 ) -> list[Check]:
     """What the Platform API showed of the visit, and whether it proves the conversation ended."""

@@ -201,7 +201,7 @@ async def serve(settings: Settings, sock: socket.socket) -> None:
         )
         await runner.setup()
         await web.SockSite(runner, sock, ssl_context=context, backlog=BACKLOG).start()
-        keeper = asyncio.create_task(service.keep_house())
+        keeper = asyncio.create_task(service.end_what_is_old())
         above = starter()
         if above is not None:
             loop.add_reader(above.fd, orphaned, above.fd, service, stop)

@@ -161,7 +161,7 @@ class Service:
         if len(timeline) < self._most_events:
             timeline.append((self.now(), what, detail))
 
-    async def keep_house(self) -> None:
+    async def end_what_is_old(self) -> None:
         """Until cancelled: end what has grown too old."""
         durations = [item.session_duration_s for item in self.settings.deployments]
         limits = (self.limits.idle_seconds, self.limits.connection_age_seconds)

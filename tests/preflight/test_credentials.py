@@ -9,7 +9,7 @@ from sessions import Simulated
 from harness.config.target import Terms, parse_target, resolve_target
 from harness.platform_api.client import CONNECTIONS
 from harness.preflight.checks import Check, Status
-from harness.preflight.course import check_credentials
+from harness.preflight.probes import check_credentials
 
 LOCAL = parse_target("ws://127.0.0.1:1/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef")
 GOOD = {"T_ID": "simulated-client", "T_SECRET": "simulated-secret"}

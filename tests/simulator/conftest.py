@@ -179,7 +179,7 @@ def play():
             await runner.setup()
             sock = server.listen("127.0.0.1", 0)
             await web.SockSite(runner, sock).start()
-            keeper = asyncio.create_task(service.keep_house())
+            keeper = asyncio.create_task(service.end_what_is_old())
             try:
                 async with aiohttp.ClientSession() as http:
                     world = World(service, sock.getsockname()[1], http)

@@ -12,8 +12,8 @@ from harness.guest.rest import exchange_sign_in
 from harness.guest.settings import GuestSettings
 from harness.ledger.reader import read_leftovers
 from harness.preflight.checks import Status, check_visit, lessons
-from harness.preflight.meeting import Meeting, Patience, Turn, learn, meet
 from harness.preflight.stamp import Learned
+from harness.preflight.trial import Patience, Trial, Turn, learn, try_one_guest
 
 pytestmark = pytest.mark.process
 
@@ -31,26 +31,26 @@ def terms_of(url: str, folder: Path, more: str = "") -> Terms:
     return resolve_target("t", folder / "targets.toml")
 
 
-def visit(world: Any, folder: Path, more: str = "", **how: Any) -> Meeting:
+def visit(world: Any, folder: Path, more: str = "", **how: Any) -> Trial:
     terms = terms_of(world.url, folder, more)
-    return meet(terms, folder / "reports", patience=SHORT, **how)
+    return try_one_guest(terms, folder / "reports", patience=SHORT, **how)
 
 
 def test_a_plain_flow(tmp_path: Path) -> None:
     with Simulated() as world:
-        meeting = visit(world, tmp_path)
+        trial = visit(world, tmp_path)
         truth = world.simulator.truth()
     assert (truth["sessions"]["opened"], truth["sessions"]["cleared"]) == (1, 1)
     assert (truth["messages"]["texts"], truth["messages"]["replies"]) == (2, 2)
-    assert check_visit(meeting, replies=True).status is Status.OK
-    found = learn(meeting)
+    assert check_visit(trial, replies=True).status is Status.OK
+    found = learn(trial)
     assert (found["joined"], found["greets"], found["turn_messages"]) == (False, False, 1)
     assert found["turn_gap_s"] is None
     assert (found["id_form"], found["answered_by"]) == ("32 hexadecimal digits", "Bot")
     assert found["time_form"] == "ISO 8601, milliseconds, Z"
     assert 0 < found["clear_s"] < 5
     assert found["close_code"] == 1000
-    assert meeting.token not in repr(meeting)
+    assert trial.token not in repr(trial)
 
 
 @pytest.mark.parametrize(
@@ -112,36 +112,36 @@ def test_times_are_those_that_were_planted(tmp_path: Path) -> None:
 
 def test_a_quick_one_says_one_text_and_leaves_with_the_first_answer(tmp_path: Path) -> None:
     with Simulated() as world:
-        meeting = visit(world, tmp_path, quick=True)
+        trial = visit(world, tmp_path, quick=True)
         assert world.simulator.truth()["messages"]["texts"] == 1
-    assert meeting.answered
-    assert meeting.ended
-    assert "greets" not in learn(meeting)
+    assert trial.answered
+    assert trial.ended
+    assert "greets" not in learn(trial)
 
 
 @pytest.mark.parametrize(("replies", "status"), [(None, "warn"), (False, "warn"), (True, "fail")])
 def test_nobody_answers_at_night(tmp_path: Path, replies: bool | None, status: str) -> None:
     with Simulated("--bot", "off") as world:
-        meeting = visit(world, tmp_path)
-    assert (meeting.ended, meeting.answered) == (True, False)
-    assert check_visit(meeting, replies=replies).status == status
+        trial = visit(world, tmp_path)
+    assert (trial.ended, trial.answered) == (True, False)
+    assert check_visit(trial, replies=replies).status == status
 
 
 def test_one_that_can_not_be_proved_ended_is_a_leftover(tmp_path: Path) -> None:
     with Simulated("--fault", "ignore_clear=1") as world:
-        meeting = visit(world, tmp_path)
+        trial = visit(world, tmp_path)
         assert world.simulator.truth()["sessions"]["open"] == 1
-    check = check_visit(meeting, replies=None)
+    check = check_visit(trial, replies=None)
     assert check.status is Status.FAIL
     assert "harness sweep" in check.text
-    assert len(list(read_leftovers(meeting.directory))) == 1
+    assert len(list(read_leftovers(trial.directory))) == 1
 
 
 def test_a_refused_text_is_told_in_the_services_words(tmp_path: Path) -> None:
     with Simulated("--deployment", "authentication=true") as world:
-        meeting = visit(world, tmp_path)
-    check = check_visit(meeting, replies=None)
-    assert (meeting.ended, check.status) == (True, Status.FAIL)
+        trial = visit(world, tmp_path)
+    check = check_visit(trial, replies=None)
+    assert (trial.ended, check.status) == (True, Status.FAIL)
     assert "403: User is unauthorized" in check.text
 
 
@@ -150,8 +150,8 @@ def test_the_first_of_the_sign_ins_is_used(tmp_path: Path) -> None:
         settings = GuestSettings(target=parse_target(world.url))
         jwts = [exchange_sign_in(settings, name, "https://shop.example") for name in ("a", "b")]
         (tmp_path / "jwts.txt").write_text("\n".join(jwts))
-        meeting = visit(world, tmp_path, f'sign_ins = "{tmp_path / "jwts.txt"}"\n', quick=True)
-    assert (meeting.ended, meeting.answered, learn(meeting)["signed_in"]) == (True, True, True)
+        trial = visit(world, tmp_path, f'sign_ins = "{tmp_path / "jwts.txt"}"\n', quick=True)
+    assert (trial.ended, trial.answered, learn(trial)["signed_in"]) == (True, True, True)
 
 
 @pytest.mark.parametrize(
@@ -165,11 +165,11 @@ def test_the_first_of_the_sign_ins_is_used(tmp_path: Path) -> None:
 def test_whatever_a_frame_holds_something_can_be_learnt_of_it(
     tmp_path: Path, body: dict[str, Any]
 ) -> None:
-    meeting = Meeting(directory=tmp_path, token="t")
+    trial = Trial(directory=tmp_path, token="t")
     frame = {"class": "StructuredMessage", "code": 200, "body": {"direction": "Outbound", **body}}
     for data in (b"x", b"[]", b"7", orjson.dumps(frame)):
-        meeting.on_frame(False, data, 1)
-    meeting.turns = [Turn(tuple(meeting.frames), 0)] * 2
-    learned = Learned(**learn(meeting))
+        trial.on_frame(False, data, 1)
+    trial.turns = [Turn(tuple(trial.frames), 0)] * 2
+    learned = Learned(**learn(trial))
     assert learned.turn_messages == 1
-    assert "\x1b" not in str([check.text for check in lessons(learned)]) + meeting.reply
+    assert "\x1b" not in str([check.text for check in lessons(learned)]) + trial.reply

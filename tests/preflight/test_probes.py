@@ -8,7 +8,7 @@ from sessions import Simulated
 
 from harness.config.target import Terms, resolve_target
 from harness.preflight.checks import Status
-from harness.preflight.course import fetch_config, fetch_domains, look_at_the_way
+from harness.preflight.probes import check_reachability, fetch_config, fetch_domains
 
 pytestmark = pytest.mark.process
 
@@ -23,7 +23,7 @@ def named(tmp_path: Path, url: str, more: str = "") -> Terms:
 
 def test_the_way_and_the_configuration(simulator: Any, tmp_path: Path) -> None:
     terms = named(tmp_path, simulator.url)
-    reach, tls = look_at_the_way(terms)
+    reach, tls = check_reachability(terms)
     assert (reach.status, tls.status) == (Status.OK, Status.OK)
     config, offset_s, fetched = fetch_config(terms)
     assert fetched.status is Status.OK
@@ -35,7 +35,7 @@ def test_the_way_and_the_configuration(simulator: Any, tmp_path: Path) -> None:
 
 def test_an_unknown_deployment_fails_at_both_doors(simulator: Any, tmp_path: Path) -> None:
     terms = named(tmp_path, simulator.url.rpartition("=")[0] + f"={NOBODY}")
-    assert look_at_the_way(terms)[0].status is Status.FAIL
+    assert check_reachability(terms)[0].status is Status.FAIL
     _, _, fetched = fetch_config(terms)
     assert "unknown deployment" in fetched.text
 

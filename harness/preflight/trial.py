@@ -2,7 +2,7 @@
 
 Everything that came is kept with its time: what the visit teaches is read from the wire.
 
-:class:`Outside` is the same visit as the operators' side shows it: under which names, and how late.
+:class:`OperatorView` is the same visit as the operators see it: under which names, and how late.
 """
 
 import re
@@ -107,7 +107,7 @@ class Turn:
 
 
 @dataclass(slots=True, kw_only=True)
-class Meeting:
+class Trial:
     directory: Path
     token: str = field(repr=False)
     joined: bool = False
@@ -182,18 +182,18 @@ class Patience:
     turn_s: float = 45.0
 
 
-def meet(
+def try_one_guest(
     terms: Terms,
     reports: Path,
     *,
     quick: bool = False,
     patience: Patience | None = None,
-    while_open: Callable[[Meeting], None] = lambda _: None,
-) -> Meeting:
+    while_open: Callable[[Trial], None] = lambda _: None,
+) -> Trial:
     """One guest from arrival to proven end, on a ledger of its own, like any other.
 
     ``quick``: it says one text and leaves when the first message has come. ``while_open`` is called
-    before it clears. Raises ConfigError; what the service does is told in the Meeting.
+    before it clears. Raises ConfigError; what the service does is told in the Trial.
     """
     patience = patience or Patience()
     sign_ins = read_sign_ins(terms.sign_ins) if terms.sign_ins is not None else ()
@@ -210,7 +210,7 @@ def meet(
         "heartbeat_ns": started,
     }
     ledger = Ledger(Store(RunDirectory(directory).ledger(worker), meta))
-    meeting = Meeting(
+    trial = Trial(
         directory=directory,
         token=tokens.next(),
         joined=terms.auto_join,
@@ -224,50 +224,50 @@ def meet(
         custom_attributes={"runId": directory.name},
         tag_of=guest_tag,
         sign_in=sign_ins[0] if sign_ins else "",
-        observer=meeting.on_frame,
+        observer=trial.on_frame,
     )
-    guest = GuestSession(settings, meeting.token, ledger=ledger, recorder=Recorder())
+    guest = GuestSession(settings, trial.token, ledger=ledger, recorder=Recorder())
     try:
         with guest:
-            _visit(guest, meeting, patience, quick=quick)
-            while_open(meeting)
+            _visit(guest, trial, patience, quick=quick)
+            while_open(trial)
     except ConfigError:
         raise
     except HarnessError as error:
-        meeting.failure = str(error)
+        trial.failure = str(error)
     finally:
         ledger.close()
-        meeting.close_code = guest.connection.inbox.closed_code
-    meeting.ended = not any(read_leftovers(directory))
-    return meeting
+        trial.close_code = guest.connection.inbox.closed_code
+    trial.ended = not any(read_leftovers(directory))
+    return trial
 
 
-def _visit(guest: GuestSession, meeting: Meeting, patience: Patience, *, quick: bool) -> None:
-    if meeting.joined:
-        meeting.spoke_wall_ns = wall_ns()
-        meeting.greeting = _listen(guest, meeting, guest.join, patience, quick=quick)
+def _visit(guest: GuestSession, trial: Trial, patience: Patience, *, quick: bool) -> None:
+    if trial.joined:
+        trial.spoke_wall_ns = wall_ns()
+        trial.greeting = _listen(guest, trial, guest.join, patience, quick=quick)
     for _ in range(1 if quick else TEXTS_SENT):
-        meeting.spoke_wall_ns = meeting.spoke_wall_ns or wall_ns()
-        turn = _listen(guest, meeting, lambda: guest.say(TEXT), patience, quick=quick)
-        meeting.turns.append(turn)
+        trial.spoke_wall_ns = trial.spoke_wall_ns or wall_ns()
+        turn = _listen(guest, trial, lambda: guest.say(TEXT), patience, quick=quick)
+        trial.turns.append(turn)
         if turn.refusal:
             return
 
 
 def _listen(
     guest: GuestSession,
-    meeting: Meeting,
+    trial: Trial,
     speak: Callable[[], None],
     patience: Patience,
     *,
     quick: bool,
 ) -> Turn:
     """What comes after that: until a while of silence, or until it is clear that nothing comes."""
-    before, since = len(meeting.frames), monotonic_ns()
+    before, since = len(trial.frames), monotonic_ns()
     speak()
     while True:
         guest.idle(0.1)
-        new = meeting.frames[before:]
+        new = trial.frames[before:]
         messages = tuple(frame for frame in new if frame.speaks)
         refusal = next((frame.refusal for frame in new if frame.refusal), "")
         waited_s = (monotonic_ns() - since) / 1e9
@@ -281,21 +281,21 @@ def _listen(
             return Turn((), since)
 
 
-def learn(meeting: Meeting) -> dict[str, Any]:
+def learn(trial: Trial) -> dict[str, Any]:
     """What the guest's own side has taught, as fields of :class:`Learned`."""
-    turns = [turn for turn in meeting.turns if turn.messages]
+    turns = [turn for turn in trial.turns if turn.messages]
     facts: dict[str, Any] = {
-        "joined": meeting.joined,
-        "signed_in": meeting.signed_in,
-        "close_code": meeting.close_code,
+        "joined": trial.joined,
+        "signed_in": trial.signed_in,
+        "close_code": trial.close_code,
         "first_message_s": max((turn.first_s or 0.0 for turn in turns), default=None),
         "last_message_s": max((turn.last_s or 0.0 for turn in turns), default=None),
     }
-    if len(meeting.turns) == TEXTS_SENT and turns:
-        by_itself = _by_itself(meeting)
+    if len(trial.turns) == TEXTS_SENT and turns:
+        by_itself = _by_itself(trial)
         answers = [
-            meeting.turns[0].messages[0 if meeting.joined else by_itself or 0 :],
-            meeting.turns[1].messages,
+            trial.turns[0].messages[0 if trial.joined else by_itself or 0 :],
+            trial.turns[1].messages,
         ]
         facts["turn_messages"] = max(map(len, answers))
         gaps = [
@@ -306,33 +306,33 @@ def learn(meeting: Meeting) -> dict[str, Any]:
         facts["turn_gap_s"] = max(gaps, default=None)
         facts["greeting_messages"] = by_itself
         facts["greets"] = None if by_itself is None else by_itself > 0
-    bodies = [frame.body for frame in meeting.frames if frame.speaks]
+    bodies = [frame.body for frame in trial.frames if frame.speaks]
     if bodies:
         facts["answered_by"] = (
             safe_quote(str(bodies[-1].get("originatingEntity") or ""), 40) or None
         )
         facts["id_form"] = _form_of_id(bodies[-1].get("id"))
         facts["time_form"] = _form_of_time(inner(bodies[-1], "channel", "time"))
-    at = {frame.name: frame.at_ns for frame in reversed(meeting.frames)}
+    at = {frame.name: frame.at_ns for frame in reversed(trial.frames)}
     cleared, closed = at.get("SessionClearedEvent"), at.get("ConnectionClosedEvent")
-    if cleared is not None and meeting.clear_sent_ns:
-        facts["clear_s"] = (cleared - meeting.clear_sent_ns) / 1e9
+    if cleared is not None and trial.clear_sent_ns:
+        facts["clear_s"] = (cleared - trial.clear_sent_ns) / 1e9
         if closed is not None:
             facts["retired_s"] = max(0.0, (closed - cleared) / 1e9)
     return {key: round(v, 6) if type(v) is float else v for key, v in facts.items()}
 
 
-def _by_itself(meeting: Meeting) -> int | None:
+def _by_itself(trial: Trial) -> int | None:
     """How many messages the flow says of itself; None where it can't be told.
 
     Without a Join these come with the first answer, before what is said to the same text again.
     Their number alone tells nothing: a flow may answer now in one message and now in three.
     """
-    if meeting.greeting is not None:
-        return len(meeting.greeting.messages)
+    if trial.greeting is not None:
+        return len(trial.greeting.messages)
     first, second = (
         [(message.body.get("text"), message.body.get("content")) for message in turn.messages]
-        for turn in meeting.turns
+        for turn in trial.turns
     )
     if len(first) <= 1:
         return 0
@@ -353,7 +353,7 @@ def _form_of_time(value: object) -> str:
 
 
 @dataclass(slots=True)
-class Outside:
+class OperatorView:
     """What the Platform API showed of one visit.
 
     It is asked while the conversation is open, and again after Clear until it is shown as over or
@@ -368,18 +368,18 @@ class Outside:
     """the last that was told, by the conversation itself or by analytics"""
     refused: set[str] = field(default_factory=set)
 
-    def look_while_open(self, meeting: Meeting) -> None:
+    def look_while_open(self, trial: Trial) -> None:
         """Find the conversation and see that it counts as open. Never raises."""
-        self._find(meeting)
+        self._find(trial)
         if self.conversation:
             self._look_directly()
-            self._analytics(meeting, wall_ns())
+            self._analytics(trial, wall_ns())
 
-    def look_after(self, meeting: Meeting, *, within_s: float = WITHIN_S) -> None:
+    def look_after(self, trial: Trial, *, within_s: float = WITHIN_S) -> None:
         """Look until all views show the end, or the time is up. Never raises."""
         deadline = monotonic_ns() + int(within_s * 1e9)
         while True:
-            self._look(meeting)
+            self._look(trial)
             if self._all_known() or monotonic_ns() >= deadline:
                 break
             time.sleep(min(LOOK_EVERY_S, max(0.05, (deadline - monotonic_ns()) / 1e9)))
@@ -393,18 +393,18 @@ class Outside:
         searched = known.get("search_shown") is not None or "search" in self.refused
         return direct and analytics and searched
 
-    def _look(self, meeting: Meeting) -> None:
+    def _look(self, trial: Trial) -> None:
         if not self.conversation:
-            self._find(meeting)
-        self._search(meeting)
+            self._find(trial)
+        self._search(trial)
         if not self.conversation:
             return
-        known, cleared_ns = self.learned, meeting.cleared_wall_ns or wall_ns()
+        known, cleared_ns = self.learned, trial.cleared_wall_ns or wall_ns()
         shown = known.get("ended_s") is None and known.get("direct_shown") is not False
         if shown and self._look_directly().over:
             known["ended_s"] = _since(cleared_ns)
         if known.get("analytics_ends_s") is None:
-            self._analytics(meeting, cleared_ns)
+            self._analytics(trial, cleared_ns)
 
     def _look_directly(self) -> Standing:
         now = self._ask(lambda: look_now(self.api, self.conversation), Look(Standing.UNKNOWN))
@@ -413,22 +413,22 @@ class Outside:
         self.standing = now.standing
         return now.standing
 
-    def _find(self, meeting: Meeting) -> None:
-        if not meeting.message_id:
+    def _find(self, trial: Trial) -> None:
+        if not trial.message_id:
             return
         conversation = self._ask(
-            lambda: conversation_of_message(self.api, meeting.message_id), None, "messages"
+            lambda: conversation_of_message(self.api, trial.message_id), None, "messages"
         )
         self.learned["message_leads"] = conversation is not None
         self.conversation = conversation or self.conversation
 
-    def _search(self, meeting: Meeting) -> None:
+    def _search(self, trial: Trial) -> None:
         if "search" in self.refused or self.learned.get("search_shown"):
             return
-        start, end = _span(meeting)
+        start, end = _span(trial)
         nothing: dict[str, Tagged] = {}
         matches = self._ask(
-            lambda: conversations_of_run(self.api, meeting.run_id, start, end), nothing, "search"
+            lambda: conversations_of_run(self.api, trial.run_id, start, end), nothing, "search"
         )
         for conversation, tagged in matches.items():
             self.conversation = self.conversation or conversation
@@ -438,12 +438,12 @@ class Outside:
                 "purpose_search": tagged.purpose or None,
             }
 
-    def _analytics(self, meeting: Meeting, cleared_ns: int) -> None:
+    def _analytics(self, trial: Trial, cleared_ns: int) -> None:
         if "analytics" in self.refused:
             return
-        start, end = _span(meeting)
+        start, end = _span(trial)
         nothing: list[Seen] = []
-        wanted = journey_id(meeting.token)
+        wanted = journey_id(trial.token)
         shown = self._ask(
             lambda: list(conversations_by_id(self.api, [self.conversation], start, end)),
             nothing,
@@ -451,7 +451,7 @@ class Outside:
         )
         for seen in shown:
             known = self.learned
-            known.setdefault("analytics_shows_s", _since(meeting.spoke_wall_ns))
+            known.setdefault("analytics_shows_s", _since(trial.spoke_wall_ns))
             known["purpose_analytics"] = seen.purpose or None
             known["journey_shown"] = seen.journey == wanted and any(
                 one.id == seen.id
@@ -475,8 +475,8 @@ class Outside:
             return otherwise
 
 
-def _span(meeting: Meeting) -> tuple[datetime, datetime]:
-    spoke = datetime.fromtimestamp((meeting.spoke_wall_ns or wall_ns()) / 1e9, UTC)
+def _span(trial: Trial) -> tuple[datetime, datetime]:
+    spoke = datetime.fromtimestamp((trial.spoke_wall_ns or wall_ns()) / 1e9, UTC)
     return spoke - MARGIN, spoke + MARGIN
 
 

@@ -8,44 +8,46 @@ from sessions import Simulated
 
 from harness.config.target import resolve_target
 from harness.platform_api.conversations import Standing
-from harness.preflight.checks import Status, check_outside
-from harness.preflight.meeting import Outside, Patience, meet
+from harness.preflight.checks import Status, check_operator_view
 from harness.preflight.stamp import Learned
+from harness.preflight.trial import OperatorView, Patience, try_one_guest
 
 pytestmark = pytest.mark.process
 
 SHORT = Patience(first_s=1.5, silence_s=0.2, turn_s=3.0)
 
 
-def look(folder: Path, *options: str, within_s: float = 10.0) -> tuple[Outside, dict[str, Any]]:
+def look(
+    folder: Path, *options: str, within_s: float = 10.0
+) -> tuple[OperatorView, dict[str, Any]]:
     with Simulated(*options) as world:
         (folder / "targets.toml").write_text(f'[targets.t]\nurl = "{world.url}"\n')
         terms = resolve_target("t", folder / "targets.toml")
-        outside = Outside(world.api())
-        meeting = meet(
-            terms, folder / "reports", patience=SHORT, while_open=outside.look_while_open
+        view = OperatorView(world.api())
+        trial = try_one_guest(
+            terms, folder / "reports", patience=SHORT, while_open=view.look_while_open
         )
-        assert meeting.ended
-        outside.look_after(meeting, within_s=within_s)
-        outside.api.close()
-    return outside, outside.learned
+        assert trial.ended
+        view.look_after(trial, within_s=within_s)
+        view.api.close()
+    return view, view.learned
 
 
-def status_of(outside: Outside, *, within_s: float = 10.0) -> dict[str, Status]:
-    learned, refused = Learned(**outside.learned), sorted(outside.refused)
-    found = check_outside(learned, outside.standing, refused=refused, within_s=within_s)
+def status_of(view: OperatorView, *, within_s: float = 10.0) -> dict[str, Status]:
+    learned, refused = Learned(**view.learned), sorted(view.refused)
+    found = check_operator_view(learned, view.standing, refused=refused, within_s=within_s)
     return {check.name: check.status for check in found}
 
 
 def test_everything_is_shown(tmp_path: Path) -> None:
-    outside, found = look(tmp_path, "--knob", "attribute_prefix=context.")
-    assert outside.standing is Standing.ENDED
+    view, found = look(tmp_path, "--knob", "attribute_prefix=context.")
+    assert view.standing is Standing.ENDED
     assert (found["message_leads"], found["search_shown"], found["journey_shown"]) == (True,) * 3
     assert found["attribute_prefix"] == "context."
     assert (found["purpose_direct"], found["purpose_search"]) == ("customer", "customer")
     assert found["ended_s"] < 5
     assert found["analytics_ends_s"] < 5
-    assert set(status_of(outside).values()) == {Status.OK}
+    assert set(status_of(view).values()) == {Status.OK}
 
 
 def test_external_in_one_view_and_a_lag(tmp_path: Path) -> None:
@@ -57,29 +59,29 @@ def test_external_in_one_view_and_a_lag(tmp_path: Path) -> None:
 
 
 def test_without_the_direct_view_analytics_proves_the_end(tmp_path: Path) -> None:
-    outside, found = look(tmp_path, "--knob", "direct_view=missing")
-    assert (found["direct_shown"], outside.standing) == (False, Standing.ENDED)
-    assert status_of(outside)["proved outside"] is Status.OK
+    view, found = look(tmp_path, "--knob", "direct_view=missing")
+    assert (found["direct_shown"], view.standing) == (False, Standing.ENDED)
+    assert status_of(view)["proved outside"] is Status.OK
 
 
 def test_what_is_not_shown_is_not_proved(tmp_path: Path) -> None:
     options = ("--knob", "direct_view=missing", "--knob", "platform_lag_s=3600")
-    outside, found = look(tmp_path, *options, "--knob", "search_lag_s=3600", within_s=0.5)
-    assert outside.standing is Standing.UNKNOWN
-    told = status_of(outside, within_s=0.5)
+    view, found = look(tmp_path, *options, "--knob", "search_lag_s=3600", within_s=0.5)
+    assert view.standing is Standing.UNKNOWN
+    told = status_of(view, within_s=0.5)
     assert (told["proved outside"], told["analytics"]) == (Status.WARN, Status.WARN)
     assert found["search_shown"] is False
 
 
 def test_a_conversation_that_goes_on_after_clear_fails(tmp_path: Path) -> None:
-    outside, _ = look(tmp_path, "--knob", "conversation_end_lag_s=60", within_s=0.5)
-    assert outside.standing is Standing.OPEN
-    assert status_of(outside, within_s=0.5)["proved outside"] is Status.FAIL
+    view, _ = look(tmp_path, "--knob", "conversation_end_lag_s=60", within_s=0.5)
+    assert view.standing is Standing.OPEN
+    assert status_of(view, within_s=0.5)["proved outside"] is Status.FAIL
 
 
 def test_what_lags_is_no_word_that_it_is_open(tmp_path: Path) -> None:
     """Without the direct view only analytics tells, and it still shows the state before Clear."""
     options = ("--knob", "direct_view=missing", "--knob", "platform_lag_s=3")
-    outside, found = look(tmp_path, *options, within_s=1.5)
+    view, found = look(tmp_path, *options, within_s=1.5)
     assert found.get("analytics_ends_s") is None
-    assert outside.standing is Standing.UNKNOWN
+    assert view.standing is Standing.UNKNOWN

@@ -48,15 +48,15 @@ from harness.preflight.checks import (
     check_flow,
     check_guard,
     check_limits,
+    check_operator_view,
     check_origin,
-    check_outside,
     check_schedule,
     check_visit,
     lessons,
     passed,
 )
-from harness.preflight.meeting import WITHIN_S, Outside, learn, meet
 from harness.preflight.stamp import Learned
+from harness.preflight.trial import WITHIN_S, OperatorView, learn, try_one_guest
 from harness.transport.dial import Address
 from harness.transport.http import Answer, request
 from harness.transport.websocket import probe
@@ -225,7 +225,7 @@ def _questions(api: PlatformApi, terms: Terms, platform: Platform) -> list[Quest
     return questions
 
 
-def look_at_the_way(terms: Terms) -> list[Check]:
+def check_reachability(terms: Terms) -> list[Check]:
     """Reachability, TLS and upgrade."""
     try:
         phases = probe(terms.target, timeout_s=PATIENCE_S)
@@ -356,7 +356,7 @@ def check_all(
     Raises ConfigError.
     """
     platform = check_credentials(terms)
-    findings = _outside(terms, platform, planned, reports, quick, no_guest, tell)
+    findings = _check_service(terms, platform, planned, reports, quick, no_guest, tell)
     limits, budget = platform.limits, terms.connections_per_minute
     findings.checks += platform.checks
     findings.checks += check_limits(limits, connections_per_min=budget)
@@ -382,7 +382,7 @@ def check_all(
     return findings
 
 
-def _outside(
+def _check_service(
     terms: Terms,
     platform: Platform,
     planned: Planned,
@@ -392,7 +392,7 @@ def _outside(
     tell: Callable[[str], object],
 ) -> Findings:
     """The checks of all that is not here, and what they taught."""
-    checks = look_at_the_way(terms)
+    checks = check_reachability(terms)
     reached = passed(checks)
     config, offset_s, fetched = fetch_config(terms)
     checks.append(fetched)
@@ -409,30 +409,30 @@ def _outside(
         return Findings(checks=checks)
     tell("trying one guest from end to end: this takes up to a minute")
     api, _ = open_platform(terms) if platform.signed_in and not quick else (None, None)
-    outside = None if api is None else Outside(api)
-    meeting = meet(
+    view = None if api is None else OperatorView(api)
+    trial = try_one_guest(
         terms,
         reports,
         quick=quick,
-        while_open=(lambda _: None) if outside is None else outside.look_while_open,
+        while_open=(lambda _: None) if view is None else view.look_while_open,
     )
-    checks.append(check_visit(meeting, replies=terms.replies))
+    checks.append(check_visit(trial, replies=terms.replies))
     if quick:
-        return Findings(checks=checks, directory=meeting.directory)
-    facts = learn(meeting) | {"origin_needed": needed}
+        return Findings(checks=checks, directory=trial.directory)
+    facts = learn(trial) | {"origin_needed": needed}
     facts["auto_start"] = None if config is None else auto_start(config)
-    if outside is not None and api is not None:
-        if meeting.ended and meeting.message_id:
+    if view is not None and api is not None:
+        if trial.ended and trial.message_id:
             tell("looking for it from the operators' side")
-            outside.look_after(meeting)
+            view.look_after(trial)
         api.close()
-        facts |= outside.learned
+        facts |= view.learned
     learned = Learned(**facts)
     checks += lessons(learned, sessions=planned.guests)
-    if outside is not None and meeting.ended and meeting.message_id:
-        refused = sorted(outside.refused)
-        checks += check_outside(learned, outside.standing, refused=refused, within_s=WITHIN_S)
-    return Findings(checks=checks, learned=learned, directory=meeting.directory)
+    if view is not None and trial.ended and trial.message_id:
+        refused = sorted(view.refused)
+        checks += check_operator_view(learned, view.standing, refused=refused, within_s=WITHIN_S)
+    return Findings(checks=checks, learned=learned, directory=trial.directory)
 
 
 def _no_guest_because(checks: Sequence[Check], *, reached: bool) -> str:
