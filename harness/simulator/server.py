@@ -23,6 +23,7 @@ from aiohttp import web
 from harness.config.run_config import ENVIRONMENT
 from harness.errors import ConfigError
 from harness.machine import raise_file_limit, starter
+from harness.rundir.layout import write_atomically, write_once
 from harness.simulator import admin, rest
 from harness.simulator.guest_api import attachments, authentication, messages, sessions, upgrade
 from harness.simulator.platform_api import conversations, query
@@ -86,17 +87,11 @@ def kept_ca(folder: Path | None) -> "tuple[trustme.CA, Path] | None":
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not whole.exists():
             made = trustme.CA()
-            with tempfile.NamedTemporaryFile(dir=folder) as file:  # readable by its owner alone
-                file.write(made.cert_pem.bytes() + made.private_key_pem.bytes())
-                file.flush()
-                with suppress(FileExistsError):  # another simulator was quicker: its CA is ours
-                    os.link(file.name, whole)
+            write_once(whole, made.cert_pem.bytes() + made.private_key_pem.bytes())
         text = whole.read_bytes()
         authority = trustme.CA.from_pem(text, text)
         if not cert.exists() or cert.read_bytes() != authority.cert_pem.bytes():
-            with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-                file.write(authority.cert_pem.bytes())
-            Path(file.name).replace(cert)
+            write_atomically(cert, authority.cert_pem.bytes())
     except (OSError, ValueError):
         return None
     return authority, cert
