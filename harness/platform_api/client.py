@@ -217,8 +217,8 @@ class PlatformApi:
                     return answer
                 if last:
                     return answer
-                asked_s = read_retry_after_s(answer.headers.get("Retry-After"))
-                pause_s = pause_s if asked_s is None else asked_s
+                retry_after_s = read_retry_after_s(answer.headers.get("Retry-After"))
+                pause_s = pause_s if retry_after_s is None else retry_after_s
                 if monotonic_ns() + pause_s * 1e9 > deadline:
                     return answer
             self._pause(pause_s)
