@@ -213,9 +213,7 @@ class PlatformApi:
                 if last:
                     raise PlatformApiError(0, "unreachable", _network(error)) from error
             else:
-                if answer.status != 429 and answer.status < 500:
-                    return answer
-                if last:
+                if last or (answer.status != 429 and answer.status < 500):
                     return answer
                 retry_after_s = read_retry_after_s(answer.headers.get("Retry-After"))
                 pause_s = pause_s if retry_after_s is None else retry_after_s
