@@ -14,7 +14,6 @@ from typing import Any
 from harness.judge.reading import STILL_GOING, ending_words
 from harness.judge.series import Series
 from harness.measure import model as sample
-from harness.measure.histogram import Counted
 from harness.measure.model import COUNTERS, OPERATIONS, USUAL, Section, counters_of, ordered
 from harness.measure.recorder import service_tag
 from harness.protocol.requests import (
@@ -33,7 +32,7 @@ from harness.report.wording import (
     percent_text,
     sentence,
 )
-from harness.rundir.schema import RunRecord, Times
+from harness.rundir.schema import RunRecord
 
 MINUTE_S = 60.0
 
@@ -321,14 +320,12 @@ def _times(record: RunRecord, series: Series, name: str) -> str:
     total = series.totals.get(service_tag(name))
     if total is None or _measured(record, series, name):
         return ""  # said already
-    return next(_differing(record.operations[name].service_ms, total, name), "")
-
-
-def _differing(times: Times, total: Counted, name: str) -> Iterator[str]:
+    times = record.operations[name].service_ms
     values = total.percentiles_ms(list(CHECKED.values()))
     for quantile, value in zip(CHECKED, values, strict=True):
         ours: float | None = getattr(times, quantile)
         if ours is None or value is None or times.lower_bounds or times.unsure:
             continue
         if abs(ours - value) > max(LEAST_MS, TOLERANCE * value):
-            yield f"{name} {quantile} {ms_text(ours)} against {ms_text(value)}"
+            return f"{name} {quantile} {ms_text(ours)} against {ms_text(value)}"
+    return ""

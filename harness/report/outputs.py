@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TextIO
 from xml.etree import ElementTree as ET
 
 from harness.clock import utc_iso
@@ -29,17 +28,19 @@ LOWER_BOUNDS = "lower_bounds"
 """The column that names the percentiles whose true figures are higher: some of it never came."""
 
 
-def write_csv(series: Series | None, file: TextIO) -> None:
-    """Write the rows; only a head where there are no intervals."""
+def csv_text(series: Series | None) -> str:
+    """The rows; only a head where there are no intervals."""
     rows = series.rows if series is not None else None
-    writer = csv.writer(file, lineterminator="\n")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
     columns = list(_columns(rows)) if rows is not None else []
     writer.writerow(["start_utc", "start_s", "length_s", *(safe_cell(name) for name, _ in columns)])
     if rows is None:
-        return
+        return text.getvalue()
     for place, start in enumerate(rows.starts_s):
         cells = [values[place] for _, values in columns]
         writer.writerow([utc_iso(int(start * 1e9)), f"{start:.3f}", f"{rows.width_s:g}", *cells])
+    return text.getvalue()
 
 
 def _columns(rows: Series) -> Iterator[tuple[str, list[str]]]:
@@ -230,12 +231,6 @@ def _text(text: str) -> str:
 Maker = Callable[[RunRecord, Series | None], str]
 
 
-def _csv(_record: RunRecord, series: Series | None) -> str:
-    text = io.StringIO()
-    write_csv(series, text)
-    return text.getvalue()
-
-
 OUTPUTS: MappingProxyType[str, tuple[str, Maker]] = MappingProxyType(
     {
         "html": (REPORT_PAGE, run_page),
@@ -244,7 +239,7 @@ OUTPUTS: MappingProxyType[str, tuple[str, Maker]] = MappingProxyType(
             lambda record, series: markdown(record, disagreements(record, series)),
         ),
         "junit": (JUNIT, lambda record, series: junit(record, disagreements(record, series))),
-        "csv": (CSV, _csv),
+        "csv": (CSV, lambda _record, series: csv_text(series)),
     }
 )
 """Kind of report → its file name and what makes its text."""

@@ -9,14 +9,11 @@ from synthetic import make_run
 
 from harness.judge.series import Series, read_series
 from harness.measure.snapshot import read_measurements
-from harness.report.outputs import write_csv
+from harness.report.outputs import csv_text
 
 
 def rows(series: Series | None) -> list[dict[str, str]]:
-    text = io.StringIO()
-    write_csv(series, text)
-    text.seek(0)
-    return list(csv.DictReader(text))
+    return list(csv.DictReader(io.StringIO(csv_text(series))))
 
 
 @pytest.fixture(scope="module")

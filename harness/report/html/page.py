@@ -18,7 +18,6 @@ from typing import ClassVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
-from markdown_it.token import Token
 from markupsafe import Markup
 
 from harness import __version__
@@ -285,6 +284,7 @@ def _css_text(text: str) -> Markup:
 
 
 MEASURING = "measuring"
+LINK = ("link_open", "link_close")
 
 
 def manual_page(topic: str) -> str:
@@ -309,7 +309,7 @@ def manual_section(topic: str) -> tuple[str, Markup]:
         elif token.type == "heading_close":
             token.tag = _down(token.tag)
         elif token.children:
-            token.children = [part for part in token.children if not _is_link(part)]
+            token.children = [part for part in token.children if part.type not in LINK]
     html = parser.renderer.render(body, parser.options, {})
     return title, Markup(html)  # our own text, and the parser lets no HTML through
 
@@ -322,7 +322,3 @@ def anchor(topic: str, heading: str) -> str:
 
 def _down(tag: str) -> str:
     return f"h{min(int(tag[1:]) + 1, 6)}"
-
-
-def _is_link(token: Token) -> bool:
-    return token.type in ("link_open", "link_close")

@@ -137,6 +137,7 @@ BY_SCHEDULE = (
     "for want of a free slot). Where started is below due, the load was not the planned one."
 )
 BY_TURNS = "Guests per second. In a closed workload the next one comes when one has left."
+LEFT = "Sessions without proof of their end, of guests who have left by then."
 NOTHING = RunCharts()
 
 
@@ -151,12 +152,18 @@ def make_charts(record: RunRecord, series: Series) -> RunCharts:
     return RunCharts(
         phases=phases,
         incidents=incidents,
-        load=_known(_arrivals(series, charts, closed=closed), _occupancy(series, charts)),
+        load=_known(
+            _arrivals(series, charts, closed=closed),
+            _total(series, charts, "occupancy", BLUE, "Occupancy", "Guests in session at once."),
+        ),
         operations={
             name: _operation(series, charts, name, key=f"time-{number}")
             for number, name in enumerate(names)
         },
-        trouble=_known(_failures(series, charts), _leftovers(series, charts)),
+        trouble=_known(
+            _failures(series, charts),
+            _total(series, charts, "leftover", RED, "Leftovers", LEFT),
+        ),
         generator=_known(_lag(series, charts), _cpu(series, charts)),
         heat=_heat(series, charts),
         percentiles={
@@ -245,16 +252,6 @@ def _arrivals(series: Series, charts: TimeCharts, *, closed: bool) -> Figure | N
     columns = [(f"{name} /s", series.parts_of("rates", name), number_text) for name, _, _ in named]
     about = BY_TURNS if closed else BY_SCHEDULE
     return _over_time(series, "arrivals", "Arrivals", about, chart, columns)
-
-
-def _occupancy(series: Series, charts: TimeCharts) -> Figure | None:
-    about = "Guests in session at once."
-    return _total(series, charts, "occupancy", BLUE, "Occupancy", about)
-
-
-def _leftovers(series: Series, charts: TimeCharts) -> Figure | None:
-    about = "Sessions without proof of their end, of guests who have left by then."
-    return _total(series, charts, "leftover", RED, "Leftovers", about)
 
 
 def _total(
