@@ -189,12 +189,6 @@ class Lifeline:
     def __init__(self) -> None:
         self._theirs, self._ours = os.pipe()
 
-    def __enter__(self) -> "Lifeline":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """Let go: who was started takes it that we are gone."""
         self.started()

@@ -311,22 +311,30 @@ def resolve_target(
     if "://" in text or "/" in text:
         target = parse_target(text, ca_file=ca_file, origin=origin)
         known = read_targets(file).values() if file.is_file() else ()
-        for terms in known:
-            if terms.target.url == target.url:
-                return _at_hand(_with(terms, ca_file, origin))
-        return Terms(
-            name="",
-            target=target,
-            zone=_zone({}, target.host),
-            config_url=_config_url(target),
-            api_url=_api_url(target),
-        )
-    if not file.is_file():
+        named = next((terms for terms in known if terms.target.url == target.url), None)
+        if named is None:
+            return Terms(
+                name="",
+                target=target,
+                zone=_zone({}, target.host),
+                config_url=_config_url(target),
+                api_url=_api_url(target),
+            )
+    elif file.is_file():
+        named = read_target(text, file)
+    else:
         raise ConfigError(
             f"the target {text!r} is not a websocket URL, and there is no {file} with names of "
             "targets (harness target init writes one)"
         )
-    return _at_hand(_with(read_target(text, file), ca_file, origin))
+    changes: dict[str, Any] = {}
+    if ca_file:
+        changes["ca_file"] = Path(ca_file)
+    if origin:
+        changes["origin"] = origin
+    target = replace(named.target, **changes)
+    target.proxy_login()  # missing, it would fail each connection
+    return replace(named, target=target)
 
 
 def read_target(name: str, file: Path) -> Terms:
@@ -335,20 +343,6 @@ def read_target(name: str, file: Path) -> Terms:
     if name not in targets:
         raise ConfigError(f"{file}: there is no target {name!r}; there are: {', '.join(targets)}")
     return targets[name]
-
-
-def _at_hand(terms: Terms) -> Terms:
-    terms.target.proxy_login()  # missing, it would fail each connection
-    return terms
-
-
-def _with(terms: Terms, ca_file: str | None, origin: str | None) -> Terms:
-    changes: dict[str, Any] = {}
-    if ca_file:
-        changes["ca_file"] = Path(ca_file)
-    if origin:
-        changes["origin"] = origin
-    return replace(terms, target=replace(terms.target, **changes)) if changes else terms
 
 
 def read_targets(file: Path) -> dict[str, Terms]:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from itertools import takewhile
 from pathlib import Path
 from types import FrameType, MappingProxyType
@@ -84,7 +84,7 @@ class LocustProcess:
         self._parameters, self._script = parameters, script
         self._begun = False
         with ExitStack() as open_now:
-            lifeline = open_now.enter_context(Lifeline())
+            lifeline = open_now.enter_context(closing(Lifeline()))
             self._errors = open_now.enter_context(tempfile.TemporaryFile())
             self._started_by = lifeline.environment
             with deferred_stops():
@@ -413,7 +413,7 @@ class EmbeddedSimulator:
 
         Raises ConfigError with the simulator's reason.
         """
-        lifeline = None if self._outlives_us else self._open.enter_context(Lifeline())
+        lifeline = None if self._outlives_us else self._open.enter_context(closing(Lifeline()))
         with deferred_stops(), self._open_log() as log:
             command = [sys.executable, "-m", "harness", "simulate", *self._options]
             self._process = process = _start(command, child_environment(), lifeline, stdout=log)
