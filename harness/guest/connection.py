@@ -500,10 +500,10 @@ TYPING_EVERY_NS = 5_000_000_000
 class Typing:
     """The typing indicator of one guest: no more of it where it is refused."""
 
-    __slots__ = ("_off", "_told_ns", "_tracing_id")
+    __slots__ = ("_off", "_sent_ns", "_tracing_id")
 
     def __init__(self) -> None:
-        self._told_ns = 0
+        self._sent_ns = 0
         self._tracing_id = ""
         self._off = False
 
@@ -518,9 +518,9 @@ class Typing:
             self._off, self._tracing_id = True, ""
             inbox.forget(before)
         now = monotonic_ns()
-        if self._off or now - self._told_ns < TYPING_EVERY_NS:
+        if self._off or now - self._sent_ns < TYPING_EVERY_NS:
             return ""
         inbox.forget(before)
-        self._told_ns, self._tracing_id = now, connection.next_id()
+        self._sent_ns, self._tracing_id = now, connection.next_id()
         inbox.want(self._tracing_id)
         return self._tracing_id

@@ -108,11 +108,11 @@ class Questions:
         "_silence_ns",
         "_span_ns",
         "_unmeasured",
-        "heard",
         "missed",
         "newest",
         "open",
         "phase",
+        "unexplained",
     )
 
     def __init__(self, recorder: Recorder, silence_ns: int) -> None:
@@ -138,7 +138,7 @@ class Questions:
         self._chatty = False
         """whether a further message has come before the guest spoke again"""
         self._span_ns = 0
-        self.heard = 0
+        self.unexplained = 0
         """messages after the story's end that nothing explains"""
         self.missed: Outcome | None = None
         """how the first question or wait ended that had nothing, if there is one"""
@@ -342,12 +342,12 @@ class Questions:
                 self._recorder.count(LATE_ANSWERS)
             elif question.operation == GREETING:
                 self._recorder.questions_asked += 1
-                asked_since = self.newest is not None and self.newest.sent_ns > question.sent_ns
-                question.ambiguous = asked_since or bool(self._possible)
+                later_question = self.newest is not None and self.newest.sent_ns > question.sent_ns
+                question.ambiguous = later_question or bool(self._possible)
                 self._answer(question, arrived_ns, seen_ns)
             return question
         if self.phase is Phase.CLOSED:
-            self.heard += 1
+            self.unexplained += 1
         latest = self._latest
         if latest is None:
             self._recorder.count(UNASKED)
@@ -571,14 +571,14 @@ class Listening:
         questions.close(monotonic_ns(), Outcome.UNANSWERED)
         until = monotonic_ns() + self.length_ns(recorder, questions)
         try:
-            while not questions.heard and self.may_go_on():
+            while not questions.unexplained and self.may_go_on():
                 now = monotonic_ns()
                 if now >= until:
                     recorder.count(LISTENED)
                     return
                 rest_until(min(until, now + LOOK_NS))
         finally:
-            if questions.heard:
+            if questions.unexplained:
                 recorder.count(LISTENED)
                 recorder.count(HEARD)
 

@@ -183,9 +183,9 @@ def upload(
     started = monotonic_ns()
     arrived, outcome = 0, Outcome.OK
     try:
-        found = _upload(connection, name, mime, data, within_s, on_progress)
+        attachment_id = _upload(connection, name, mime, data, within_s, on_progress)
         arrived = connection.inbox.answered_ns
-        return found
+        return attachment_id
     except HarnessError as error:
         outcome = outcome_of(error)
         raise

@@ -610,26 +610,28 @@ class GuestSession:
             inbox.pending.give_up_older_than(self.settings.deliver_within_s)
         return due
 
-    def _attributes(self, given: Mapping[str, str] | None, *, first: bool) -> Mapping[str, str]:
+    def _attributes(
+        self, attributes: Mapping[str, str] | None, *, first: bool
+    ) -> Mapping[str, str]:
         """What goes with a message: the run's attributes with the first one, the story's always."""
         ours = self.settings.first_attributes(self.connection.token) if first else {}
-        if not given:
+        if not attributes:
             return ours
-        together = {**ours, **given}
-        size, limit = requests.attributes_size(together), self._max_attribute_bytes
+        merged = {**ours, **attributes}
+        size, limit = requests.attributes_size(merged), self._max_attribute_bytes
         if limit is not None and size > limit:
             raise NotPossible(
                 "the attributes are too large",
                 f"custom attributes of {size} bytes can't be sent: at most {limit}",
             )
-        return together
+        return merged
 
     # Questions and replies.
 
     def _looked_at(self) -> list[Message]:
         """What a guest who looks now sees of the other side, the newest first."""
-        come = [message for message, *_ in reversed(self.connection.inbox.replies or ())]
-        return come if self._newest is None else [*come, self._newest]
+        messages = [message for message, *_ in reversed(self.connection.inbox.replies or ())]
+        return messages if self._newest is None else [*messages, self._newest]
 
     def _look_at_replies(self) -> None:
         """What came without being waited for: it was measured all the same."""

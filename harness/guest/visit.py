@@ -66,7 +66,7 @@ class Frames:
         self._show = show
         self._started = monotonic_ns()
         self._sent: dict[str, int] = {}
-        self._said_ns = 0
+        self._message_sent_ns = 0
         self.quiet = quiet
 
     def frame(self, outgoing: bool, data: bytes, at_ns: int) -> None:
@@ -83,7 +83,7 @@ class Frames:
         text = safe_text(without_ids(text, self._token)).replace("\n", "\\n")
         self._show(f"{self._clock(monotonic_ns())}   {text}")
 
-    def heard(self, text: str) -> None:
+    def show_reply(self, text: str) -> None:
         """What the other side has said to the guest."""
         self.say(f"« {text}")
 
@@ -102,13 +102,13 @@ class Frames:
         if outgoing:
             self._sent[str(tracing_id)] = at_ns
             if frame.get("action") == "onMessage":
-                self._said_ns = at_ns
+                self._message_sent_ns = at_ns
             return 0
         if isinstance(tracing_id, str):
             return self._sent.pop(tracing_id, 0)
         body = frame.get("body")
         outbound = isinstance(body, dict) and body.get("direction") == "Outbound"
-        return self._said_ns if outbound else 0
+        return self._message_sent_ns if outbound else 0
 
 
 LOOK_EVERY_S = 0.05
@@ -162,7 +162,7 @@ def _lines(fd: int) -> Iterator[str | None]:
 def _listen(guest: GuestSession, shown: Frames, for_s: float) -> None:
     """Show what is said to the guest for a while."""
     try:
-        shown.heard(guest.await_reply(within=for_s))
+        shown.show_reply(guest.await_reply(within=for_s))
     except ReplyTimeout:
         return
     except (SessionExpired, SessionNotFound):
@@ -282,7 +282,7 @@ class RecordFile:
             self.failure = str(error.strerror)
 
 
-TOLD = {
+NOTICES = {
     "reconnects": "the connection was lost: trying to come back with the same token",
     "resumed_anew": "the service had forgotten the session meanwhile",
     "disconnected_by_service": "the other side has ended the conversation",
@@ -330,11 +330,11 @@ def visit(terms: Terms, wanted: Visit) -> int:
             sign_in=wanted.sign_in,
             observer=_observer(shown, record),
         )
-        came = _story(wanted, settings, token, directory, shown)
+        result = _story(wanted, settings, token, directory, shown)
         if record is not None:
             record.close()
             shown.say(record.sentence)
-        return _tell(came, shown, directory)
+        return _report(result, shown, directory)
 
 
 @contextlib.contextmanager
@@ -369,11 +369,11 @@ def _story(
     token: str,
     directory: Path,
     shown: Frames,
-) -> "_Came":
+) -> "_VisitResult":
     ledger = Ledger(Store(RunDirectory(directory).ledger("guest"), {"worker": "guest"}))
-    guest = GuestSession(settings, token, ledger=ledger, recorder=_Telling(shown))
-    came = _Came()
-    with _interrupts(shown, came):
+    guest = GuestSession(settings, token, ledger=ledger, recorder=_AnnouncingRecorder(shown))
+    result = _VisitResult()
+    with _interrupts(shown, result):
         try:
             with guest:
                 if wanted.loaded is None:
@@ -381,20 +381,20 @@ def _story(
                 else:
                     _play(wanted, guest, wanted.loaded, shown)
         except HarnessError as error:
-            came.failure = error
+            result.failure = error
         except KeyboardInterrupt:
-            came.stopped = True
+            result.stopped = True
         finally:
             tally = ledger.tally
             # Only what is proved is over: the directory with the token goes for nothing less.
-            came.lost = sum(tally.values()) > sum(tally[stage] for stage in OVER)
-            came.opened = tally[Stage.NEVER_CONFIGURED] == 0
+            result.lost = sum(tally.values()) > sum(tally[stage] for stage in OVER)
+            result.opened = tally[Stage.NEVER_CONFIGURED] == 0
             ledger.close()
-    return came
+    return result
 
 
 @dataclass(slots=True)
-class _Came:
+class _VisitResult:
     """How it came out."""
 
     failure: HarnessError | None = None
@@ -428,10 +428,10 @@ def _play(wanted: Visit, guest: GuestSession, loaded: Loaded, shown: Frames) -> 
     act(guest, loaded.script, name, row=row, rng=rng, folder=loaded.folder, texts=texts)
 
 
-def _tell(came: _Came, shown: Frames, directory: Path) -> int:
-    if came.failure is not None:
-        print(f"the story ended: {came.failure}", file=sys.stderr)
-    if came.lost:
+def _report(result: _VisitResult, shown: Frames, directory: Path) -> int:
+    if result.failure is not None:
+        print(f"the story ended: {result.failure}", file=sys.stderr)
+    if result.lost:
         print(
             f"the session may still be open; end it with: harness sweep {directory}",
             file=sys.stderr,
@@ -439,14 +439,14 @@ def _tell(came: _Came, shown: Frames, directory: Path) -> int:
         return ExitCode.LEFTOVERS
     shutil.rmtree(directory, ignore_errors=True)  # nothing is left that it could be needed for
     proved = "the session is over, and the service has said so"
-    shown.say(proved if came.opened else "no session was opened")
-    if came.stopped:
+    shown.say(proved if result.opened else "no session was opened")
+    if result.stopped:
         return ExitCode.INTERRUPTED
-    return ExitCode.OBJECTIVES if came.failure is not None else ExitCode.PASS
+    return ExitCode.OBJECTIVES if result.failure is not None else ExitCode.PASS
 
 
 @contextlib.contextmanager
-def _interrupts(shown: Frames, came: _Came) -> Iterator[None]:
+def _interrupts(shown: Frames, result: _VisitResult) -> Iterator[None]:
     """Ctrl-C ends the story where it is; after that it only says that the way out takes a moment.
 
     By a watcher of the loop: otherwise the interrupt is raised wherever the loop happens to be.
@@ -454,9 +454,9 @@ def _interrupts(shown: Frames, came: _Came) -> Iterator[None]:
     story = gevent.getcurrent()
 
     def interrupted() -> None:
-        shown.say("one moment: the session is being ended" if came.stopped else "stopped by hand")
-        if not came.stopped:
-            came.stopped = True
+        shown.say("one moment: the session is being ended" if result.stopped else "stopped by hand")
+        if not result.stopped:
+            result.stopped = True
             gevent.kill(story, KeyboardInterrupt)
 
     before = {number: signal.getsignal(number) for number in heeded()}
@@ -470,7 +470,7 @@ def _interrupts(shown: Frames, came: _Came) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-class _Telling(Recorder):
+class _AnnouncingRecorder(Recorder):
     """Tells what a person should hear of."""
 
     def __init__(self, shown: Frames) -> None:
@@ -480,5 +480,5 @@ class _Telling(Recorder):
     def count(self, what: str, by: int = 1) -> None:
         """Count it, and say it."""
         super().count(what, by)
-        if what in TOLD:
-            self._shown.say(TOLD[what])
+        if what in NOTICES:
+            self._shown.say(NOTICES[what])

@@ -182,8 +182,8 @@ class Histogram:
 
     def merge_encoded(self, text: str) -> None:
         """Merge what :meth:`encode` gave. Raises ConfigError when it is not a histogram."""
-        found = decoded([text])
-        self.add_counts(found.places, found.counts)
+        histogram = decoded([text])
+        self.add_counts(histogram.places, histogram.counts)
 
     def add_counts(self, places: Numbers, counts: Numbers) -> None:
         """Add counts at rising counter places, as :func:`decoded` gives them."""
@@ -223,8 +223,8 @@ class Counted:
             return [None] * len(quantiles)
         ends = np.cumsum(self.counts)
         ranks = [rank(quantile, int(ends[-1])) for quantile in quantiles]
-        found = highest_us(self.places[np.searchsorted(ends, ranks)])
-        return [float(value) / 1000 for value in found]
+        limits_us = highest_us(self.places[np.searchsorted(ends, ranks)])
+        return [float(value) / 1000 for value in limits_us]
 
     def at_rank_ms(self, rank: int) -> float | None:
         """The so manieth of all durations from below, the highest where there are fewer."""
@@ -251,8 +251,8 @@ def highest_us(places: Numbers) -> Numbers:
     """The highest value that each counter place stands for, in microseconds."""
     bucket = np.maximum((places >> HALF_BITS) - 1, 0)
     lowest = (places - (bucket << HALF_BITS)) << bucket
-    found: Numbers = lowest + (np.int64(1) << bucket) - 1
-    return found
+    highest: Numbers = lowest + (np.int64(1) << bucket) - 1
+    return highest
 
 
 def decoded(texts: Sequence[str]) -> Counted:

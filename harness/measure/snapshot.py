@@ -184,9 +184,9 @@ class IntervalWriter:
     def __init__(self, directory: Path, worker: str, *, started_ns: int) -> None:
         self._started_s = started_ns / 1e9
         self.on_write: OnWrite | None = None
-        self._held = Collected()
-        self._held_s = 0.0
-        self._held_arrivals: Counter[str] = Counter()
+        self._buffered = Collected()
+        self._buffered_s = 0.0
+        self._buffered_arrivals: Counter[str] = Counter()
         self._newest: tuple[int, Mapping[str, Mapping[str, float] | str]] | None = None
         self._intervals = RunDirectory(directory).intervals(worker).open("ab", buffering=0)
         self._histograms = RunDirectory(directory).histograms(worker).open("ab", buffering=0)
@@ -207,15 +207,15 @@ class IntervalWriter:
         ``state`` has the phase and the blocks sessions, arrivals, process. Raises OSError when the
         disk takes no more.
         """
-        if self._held_s:
-            self._held.merge(collected)
+        if self._buffered_s:
+            self._buffered.merge(collected)
         else:
-            self._held = collected
-        self._held_s += length_s
-        self._held_arrivals.update(state["arrivals"])
+            self._buffered = collected
+        self._buffered_s += length_s
+        self._buffered_arrivals.update(state["arrivals"])
         self._newest = ended_ns, state
         # Half a second of tolerance, because timers are not exact.
-        if self._held_s >= interval_s(ended_ns / 1e9 - self._started_s) - 0.5:
+        if self._buffered_s >= interval_s(ended_ns / 1e9 - self._started_s) - 0.5:
             self.flush()
 
     def flush(self) -> None:
@@ -223,9 +223,9 @@ class IntervalWriter:
         if self._newest is None:
             return
         (ended_ns, state), self._newest = self._newest, None
-        collected, length_s = self._held, self._held_s
-        arrivals = dict(self._held_arrivals)
-        self._held, self._held_s, self._held_arrivals = Collected(), 0.0, Counter()
+        collected, length_s = self._buffered, self._buffered_s
+        arrivals = dict(self._buffered_arrivals)
+        self._buffered, self._buffered_s, self._buffered_arrivals = Collected(), 0.0, Counter()
         start = ended_ns / 1e9 - length_s - self._started_s
         lines = [
             log_line(tag, start, length_s, histogram)
@@ -357,9 +357,9 @@ def _merge_histograms(into: dict[str, Histogram], path: Path, damaged: list[str]
 
     def flush(tag: str, texts: list[str]) -> None:
         bad: list[str] = []
-        found = decoded_where_whole(texts, bad)
+        histogram = decoded_where_whole(texts, bad)
         damaged.extend(f"{path.name}:{tag}: {why}" for why in bad)
-        into.setdefault(tag, Histogram()).add_counts(found.places, found.counts)
+        into.setdefault(tag, Histogram()).add_counts(histogram.places, histogram.counts)
 
     for line in read_histograms(path, damaged):
         texts = waiting.setdefault(line.tag, [])
@@ -423,7 +423,7 @@ def read_histograms(path: Path, damaged: list[str] | None = None) -> Iterator[Ta
             tag, start, length, _, encoded = line.split(",")
             if not tag.startswith("Tag="):
                 raise ValueError(f"{tag!r:.40} in place of a tag")
-            found = TaggedHistogram(
+            histogram = TaggedHistogram(
                 worker=worker,
                 tag=tag.removeprefix("Tag="),
                 started_s=started + float(start),
@@ -436,7 +436,7 @@ def read_histograms(path: Path, damaged: list[str] | None = None) -> Iterator[Ta
                     f"{path.name}:{number}: expected Tag=NAME,start,length,max,histogram: {error}"
                 )
         else:
-            yield found
+            yield histogram
 
 
 def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -198,8 +198,8 @@ class Blocks:
     def _places(ends: NDArray[np.int64], percent: float) -> NDArray[np.intp]:
         """Column of the percentile in each row of running totals; the last column is the whole."""
         ranks = np.maximum(1, np.ceil(ends[:, -1] * (percent / 100) - 1e-9))
-        found: NDArray[np.intp] = (ends >= ranks[:, None]).argmax(axis=1)
-        return found
+        columns: NDArray[np.intp] = (ends >= ranks[:, None]).argmax(axis=1)
+        return columns
 
 
 def _valid(buckets: Buckets) -> Iterable[tuple[float, int]]:

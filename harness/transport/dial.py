@@ -271,10 +271,10 @@ def _resolve(
         literal = ipaddress.ip_address(host)
     except ValueError:
         try:
-            found = gsocket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            entries = gsocket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except UnicodeError:  # a label that is empty or too long
             raise socket.gaierror(socket.EAI_NONAME, "no host name") from None
-        return [(entry[0], entry[4]) for entry in found], True
+        return [(entry[0], entry[4]) for entry in entries], True
     family = socket.AF_INET if literal.version == 4 else socket.AF_INET6
     return [(family, (host, port))], False
 

@@ -144,7 +144,7 @@ def _write(link: Link, data: bytes, head_size: int, on_sent: Callable[[int], Non
 
 
 def _read_all(link: Link) -> bytes:
-    found: list[bytes] = []
+    chunks: list[bytes] = []
     size = 0
     while True:
         try:
@@ -152,16 +152,16 @@ def _read_all(link: Link) -> bytes:
         except ConnectionResetError:
             data = b""
         if not data:
-            return b"".join(found)
+            return b"".join(chunks)
         if link.tls is not None:
             try:
                 data = link.tls.decrypt(data)
             except SSLError as error:
                 raise ConnectionLost(None, str(error)) from error
-        found.append(data)
+        chunks.append(data)
         size += len(data)
         if link.tls is not None and link.tls.ended:
-            return b"".join(found)
+            return b"".join(chunks)
         if size > MAX_ANSWER_BYTES:
             raise ConnectionLost(None, f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
 

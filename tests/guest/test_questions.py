@@ -178,7 +178,7 @@ def test_what_nothing_explains_is_heard_after_the_story() -> None:
     questions.take_in(50 * MS, 0)
     questions.close(0, Outcome.UNANSWERED)
     questions.take_in(3 * SECOND, 0)
-    assert questions.heard == 1
+    assert questions.unexplained == 1
     assert ended(questions, recorder) == ({Outcome.OK: 1}, 1, [])
 
 
