@@ -74,8 +74,7 @@ COMMAND = Command(
     ),
     option(
         "--from FILE",
-        "instead of --bot: greet and answer as in a recording of your deployment (a HAR, or a "
-        "file of harness guest --record)",
+        "instead of --bot: greet and answer as in a recording (a HAR or of harness guest --record)",
         name="recording",
     ),
     option("--bot-greets WHEN", "join (the default), text (before the first answer), either, off"),
