@@ -5,6 +5,7 @@ and a real browser where there is one.
 import atexit
 import contextlib
 import fcntl
+import gc
 import os
 import shutil
 import signal
@@ -79,6 +80,17 @@ def _seed_of_the_commit() -> int:
 def pytest_report_header(config: pytest.Config) -> str:
     """How to draw the same examples again."""
     return f"property tests: --hypothesis-seed={config.getoption('hypothesis_seed')}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage while thousands of tests are made, nor among them ever after."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
