@@ -37,11 +37,10 @@ from harness.ledger.ledger import Ledger, Stage, Store, Tokens
 from harness.ledger.reader import meta_of_this_process
 from harness.load.cluster.leases import Lease
 from harness.load.cluster.replication import Shipper, new_node_name
-from harness.load.dispatch import Arrivals, Dispatcher, Slots
+from harness.load.dispatch import Arrivals, Dispatcher, Occupancy, Slots, Visit
 from harness.load.health import Duties, ProcessHealth, ScriptErrors
 from harness.load.live.totals import BridgedRecorder
 from harness.load.logs import LOG
-from harness.load.occupancy import Occupancy, Visit
 from harness.load.options import RunOptions, run_seed
 from harness.load.shape import ArrivalShape, Mix, shares_of
 from harness.measure.histogram import Histogram

@@ -6,7 +6,7 @@ import pytest
 from gevent import GreenletExit
 
 from harness.clock import monotonic_ns
-from harness.load.occupancy import Occupancy, Visit
+from harness.load.dispatch import Occupancy, Visit
 
 S = 1_000_000_000
 

@@ -27,7 +27,6 @@ from locust.runners import MasterRunner
 
 from harness.clock import monotonic_ns
 from harness.errors import safe_quote
-from harness.load.cluster.drain import DRAINED
 from harness.load.cluster.handout import ASK_FILES
 from harness.load.cluster.handshake import FACTS, HELLO, Handshake
 from harness.load.cluster.leases import Shares
@@ -38,6 +37,8 @@ from harness.measure.model import COUNTERS, OPERATIONS, Outcome
 
 REPORT = "harness_report"
 ANSWER = "harness_answer"
+DRAIN, HURRY, DRAINED = "harness_drain", "harness_hurry", "harness_drained"
+"""End your sessions; do so at once; they are ended."""
 STATS = "stats"
 """Locust's message."""
 MOST_BYTES = 64 << 20

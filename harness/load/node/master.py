@@ -1,23 +1,111 @@
 """The master of a run on several processes: no guest runs in it; it leads those that have some."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+import gevent
 from locust.runners import MasterRunner
 
-from harness.load.cluster.drain import Barrier
+from harness.clock import monotonic_ns
+from harness.errors import safe_quote
 from harness.load.cluster.handout import Handout
 from harness.load.cluster.handshake import Handshake, describe
 from harness.load.cluster.leases import Shares
-from harness.load.cluster.messages import MasterPort, Reports
+from harness.load.cluster.messages import DRAIN, DRAINED, HURRY, MasterPort, Reports
 from harness.load.cluster.replication import Copies
 from harness.load.live.totals import Live
 from harness.load.logs import LOG
 from harness.load.node.role import Duty, Early, Leader
 from harness.load.node.worker import PAUSED
 from harness.load.options import LEARNED, RUN_ID, SHARES, RunOptions
-from harness.load.run import LEAD_NS, OVER_FOR
+from harness.load.run import DRAIN_LIMIT_S, LEAD_NS, OVER_FOR
+
+
+class Barrier:
+    """At the end of a run the master waits until every worker has ended its sessions.
+
+    Else the results of the teardown are lost: Locust's master tells its workers to quit, waits half
+    a second, and leaves, while they are still clearing.
+    """
+
+    def __init__(self, runner: MasterRunner, sent_home: Collection[str] = ()) -> None:
+        self._runner = runner
+        self._sent_home = sent_home
+        """Locust's ids of workers that had no part in the run"""
+        self._expected: set[str] = set()
+        self._missed: set[str] = set()
+        self._watch: gevent.Greenlet[[], None] | None = None
+        self._drained: dict[str, int] = {}
+        self.failures: list[str] = []
+        """what workers have said of why they ended; their disks may have been too full for it"""
+        self.on_leave: Callable[[str], None] | None = None
+        """called with each worker that has come to its end"""
+        runner.register_message(DRAINED, self._on_drained)
+
+    def open(self) -> None:
+        """A run begins, with the workers that are here now."""
+        self._drained, self.failures, self._missed = {}, [], set()
+        self._expected = self._here()  # one that a run before has lost is listed for a while
+        self._watch = gevent.spawn(self._watch_forever)
+
+    def wait(self, grace_s: float) -> set[str]:
+        """Ask all workers to drain; the ids of those that never said they had."""
+        if self._watch is not None:
+            self._watch.kill(block=False)
+        self._expected |= self._here()
+        ordered: set[str] = set()
+        deadline = monotonic_ns() + int((grace_s + DRAIN_LIMIT_S + 5) * 1e9)
+        while (waiting := self._waiting()) and monotonic_ns() < deadline:
+            for worker in waiting - ordered:  # one that was missing may come back meanwhile
+                self._runner.send_message(DRAIN, None, worker)
+            ordered |= waiting
+            gevent.sleep(0.05)
+        unanswered = self._expected - self._drained.keys() - set(self._sent_home)
+        if away := self._missed & self._drained.keys():
+            who = "1 worker was" if len(away) == 1 else f"{len(away)} workers were"
+            self.failures.append(
+                f"{who} not heard of for a time, and came back: "
+                "what they measured meanwhile is not the service's doing alone"
+            )
+        return unanswered
+
+    def _watch_forever(self) -> None:
+        while True:
+            self._missed |= {worker.id for worker in self._runner.clients.missing}
+            gevent.sleep(0.5)
+
+    @property
+    def answered(self) -> set[str]:
+        """Who has come to an orderly end."""
+        return set(self._drained)
+
+    def hurry(self) -> None:
+        """Tell all workers to clear at once."""
+        for worker in self._waiting():
+            self._runner.send_message(HURRY, None, worker)
+
+    def _here(self) -> set[str]:
+        there = {worker.id for worker in self._runner.clients.all if worker.state != "missing"}
+        return there - set(self._sent_home)
+
+    def _waiting(self) -> set[str]:
+        """Who is here, takes part and has not answered."""
+        return (self._here() & self._expected) - self._drained.keys()
+
+    def _on_drained(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
+        if msg.node_id in self._sent_home:
+            return
+        self._drained[msg.node_id] = int(msg.data["left"])
+        reasons = [safe_quote(why) for why in msg.data.get("failures", ())]
+        if msg.data.get("behind"):
+            reasons.append(
+                f"the copy of a worker's ledger is not whole ({safe_quote(msg.node_id, 100)}): "
+                "its own files have all of it"
+            )
+        self.failures += [why for why in reasons if why not in self.failures]
+        if self.on_leave is not None:
+            self.on_leave(msg.node_id)
 
 
 class MasterNode(Leader):

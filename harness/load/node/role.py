@@ -14,7 +14,6 @@ from harness.config.run_config import SEARCH, SIMULATOR, SIMULATOR_NAME, RunConf
 from harness.errors import ConfigError, ExitCode
 from harness.finish import finish_run
 from harness.load.admission import Admission, check_tasks, closed_limits, refuse, warm_up_s
-from harness.load.cluster.drain import add_failures
 from harness.load.health import Duties
 from harness.load.live.totals import AbortWatch, Live, trim
 from harness.load.live.web import SessionsTab, guard
@@ -431,3 +430,10 @@ class LocalNode(Leader):
     def pause(self, on: bool) -> None:
         if self.run is not None:
             self.run.pause(on)
+
+
+def add_failures(directory: Path, failures: list[str]) -> None:
+    """Add sentences to ``failures.txt``; a line that a full disk has torn makes room for them."""
+    path = RunDirectory(directory).failures
+    before = path.read_text().rpartition("\n")[0].splitlines() if path.exists() else []
+    path.write_text("".join(f"{why}\n" for why in dict.fromkeys([*before, *failures])))

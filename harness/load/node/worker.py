@@ -14,7 +14,6 @@ from locust.runners import WorkerRunner
 
 from harness.errors import ConfigError, ExitCode, safe_quote
 from harness.load.admission import closed_limits, refuse
-from harness.load.cluster.drain import DRAIN, DRAINED, HURRY
 from harness.load.cluster.handshake import (
     CHECK,
     FACTS,
@@ -26,7 +25,7 @@ from harness.load.cluster.handshake import (
     facts_of,
 )
 from harness.load.cluster.leases import Lease
-from harness.load.cluster.messages import ANSWER, REPORT, pack, pack_stats
+from harness.load.cluster.messages import ANSWER, DRAIN, DRAINED, HURRY, REPORT, pack, pack_stats
 from harness.load.cluster.replication import Shipper
 from harness.load.logs import LOG
 from harness.load.node.role import Histograms, Node, Row

@@ -15,7 +15,7 @@ from sessions import settings_for
 
 from harness.guest.rest import exchange_sign_in
 from harness.ledger.reader import read_account
-from harness.load.cluster.drain import add_failures
+from harness.load.node.role import add_failures
 
 pytestmark = pytest.mark.process
 
