@@ -1,5 +1,5 @@
 # make run    set up and do the main job against the embedded simulator; ends in a report
-# make test-fast  the tests that start no process, in under a minute
+# make test-fast  the tests that start no process, in a minute or two
 # make test   set up and run the tests, several at once; ARGS='tests/guest -x' chooses some
 # make test-long  the matrices, the accuracy table and what else takes hours
 # make coverage  which branches of the pure packages their own tests do not reach
