@@ -218,7 +218,7 @@ class Connection:
                 inbox.pending.give_up(Outcome.TIMEOUT, operation=operation)
             raise
         if inbox.response is None:
-            raise self._take_failure()
+            raise self.take_failure()
         inbox.failure = None  # what came before the answer was not its own
         return inbox.response
 
@@ -312,7 +312,7 @@ class Connection:
                     return Ending.CLEARED
                 if inbox.failure is None and not self.connected:
                     return Ending.CUT
-                error = self._take_failure()
+                error = self.take_failure()
                 if not isinstance(error, RateLimited):
                     return ending_of(error)
                 left_s = (deadline - monotonic_ns()) / 1e9
@@ -336,7 +336,7 @@ class Connection:
         self._wait_while(lambda: self.connected, within_s)
         failure = self.inbox.failure
         if failure is not None and self.state not in CLEARED:
-            return ending_of(self._take_failure())
+            return ending_of(self.take_failure())
         if failure is not None and failure.tracing_id is None:
             return Ending.UNCONFIRMED
         if self.inbox.foreign_clear and self.state is not State.PROVED:
@@ -388,7 +388,7 @@ class Connection:
         """Raises ConnectionLost or SessionExpired if the session can't go on."""
         inbox, session = self.inbox, self.session
         if session.state is State.EXPIRED:
-            raise self._take_failure()
+            raise self.take_failure()
         if session.connection is _CONNECTED:
             return
         if session.connection is ConnectionState.RETIRED and session.state not in CLEARED:
@@ -467,7 +467,8 @@ class Connection:
                 raise ReplyTimeout(what, within_s, self.inbox.take_odd())
             self.inbox.waiter.wait_until(deadline)
 
-    def _take_failure(self) -> ServiceError:
+    def take_failure(self) -> ServiceError:
+        """The newest error answer, which is then forgotten."""
         failure, self.inbox.failure = self.inbox.failure, None
         return failure or ServiceError(0, "the service answered with an error")
 

@@ -255,7 +255,7 @@ class Inbox:
         self.answered_ns = 0
         """when the newest of these arrived"""
         self.replies: deque[Arrived] | None = None
-        """messages of the other side that nobody has looked at; see :meth:`next_reply`"""
+        """messages of the other side that nobody has looked at, the oldest first"""
         self.doubtful: Arrived | None = None
         """the newest message that another session saw first: a reply only for want of another"""
         self.response: SessionResponse | None = None
@@ -297,10 +297,6 @@ class Inbox:
         """Nobody waits for this answer any more."""
         if self.answers is not None:
             self.answers.pop(key, None)
-
-    def next_reply(self) -> Arrived | None:
-        """The oldest message of the other side that was not looked at yet."""
-        return self.replies.popleft() if self.replies else None
 
     def add_missed(self, message: Message, at_ns: int) -> bool:
         """Take in a message from the history; True if it had not come on the connection.

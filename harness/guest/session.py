@@ -357,7 +357,7 @@ class GuestSession:
                         return arrived  # also where nothing was said after it
                 seen.append(shown(message))
             if inbox.failure is not None:
-                self._raise_failure()
+                raise connection.take_failure()
             if may_be_over and monotonic_ns() >= deadline:
                 doubtful = inbox.doubtful
                 if doubtful is not None and (fits is None or fits(doubtful[0])):
@@ -599,7 +599,7 @@ class GuestSession:
         if inbox.replies or inbox.doubtful is not None:
             self._look_at_replies()
         if inbox.failure is not None:
-            self._raise_failure()
+            raise self.connection.take_failure()
         if self._story is not _TALKING:
             # Before the first message leaves: from now on there may be a conversation.
             self._story = _TALKING
@@ -637,16 +637,10 @@ class GuestSession:
         """What came without being waited for: it was measured all the same."""
         inbox = self.connection.inbox
         inbox.doubtful = None
-        while arrived := inbox.next_reply():
-            message = self._newest = arrived[0]
+        while inbox.replies:
+            message = self._newest = inbox.replies.popleft()[0]
             if self._met is not None and self._met[0] is self._questions.newest:
                 question, fits = self._met
                 with contextlib.suppress(NotPossible):  # one that takes too long says nothing
                     if fits(message):
                         question.doubt()
-
-    def _raise_failure(self) -> None:
-        inbox = self.connection.inbox
-        if inbox.failure is not None:
-            failure, inbox.failure = inbox.failure, None
-            raise failure
