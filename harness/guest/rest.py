@@ -33,6 +33,9 @@ from harness.protocol.requests import MessageClass
 from harness.transport import http
 
 RETRIED = frozenset({500, 502, 503, 504})
+RETRY_AFTER_S = (3.0, 9.0, 27.0)
+HISTORY_WITHIN_S = 10.0
+"""Each request of a history has so long."""
 _BEARER = re.compile(r"[\w.~+/=-]{1,8000}", re.ASCII)
 PAGE_SIZE = 25
 MAX_PAGES = 4
@@ -50,13 +53,7 @@ def api_origin(target: Target, *, host: str = "api") -> str:
     return f"{scheme}://{target.netloc}"
 
 
-def fetch_history(
-    connection: Connection,
-    recorder: Recorder,
-    *,
-    within_s: float = 10.0,
-    retry_after_s: tuple[float, ...] = (3.0, 9.0, 27.0),
-) -> list[Message]:
+def fetch_history(connection: Connection, recorder: Recorder) -> list[Message]:
     """The session's messages, oldest first; counted and timed as ``history``.
 
     Errors of the server's own (5xx) are tried again after 3, 9 and 27 seconds, as the vendor's
@@ -64,7 +61,7 @@ def fetch_history(
     """
     newest_first: list[Message] = []
     for page in range(1, MAX_PAGES + 1):
-        messages, pages = _page(connection, recorder, page, within_s, retry_after_s)
+        messages, pages = _page(connection, recorder, page)
         newest_first += messages
         if page >= pages:
             break
@@ -72,21 +69,14 @@ def fetch_history(
     return newest_first
 
 
-def _page(
-    connection: Connection,
-    recorder: Recorder,
-    page: int,
-    within_s: float,
-    retry_after_s: tuple[float, ...],
-) -> tuple[list[Message], int]:
+def _page(connection: Connection, recorder: Recorder, page: int) -> tuple[list[Message], int]:
     target = connection.settings.target
     query = urlencode({"pageNumber": page, "pageSize": PAGE_SIZE})
     url = f"{api_origin(target)}/api/v2/webmessaging/messages?{query}"
     due = monotonic_ns()
-    for attempt in range(len(retry_after_s) + 1):
-        jwt = connection.ask(
-            requests.get_jwt(connection.token, connection.next_id()), "JwtResponse", within_s
-        )
+    for attempt in range(len(RETRY_AFTER_S) + 1):
+        request = requests.get_jwt(connection.token, connection.next_id())
+        jwt = connection.ask(request, "JwtResponse", HISTORY_WITHIN_S)
         bearer = jwt.body.get("jwt")
         if type(bearer) is not str or not _BEARER.fullmatch(bearer):
             raise RemoteProtocolError("a JwtResponse holds no 'jwt'")
@@ -101,7 +91,7 @@ def _page(
                 headers=headers,
                 tls=connection.settings.tls,
                 way=connection.settings.address,
-                timeout_s=within_s,
+                timeout_s=HISTORY_WITHIN_S,
             )
         except TransportError:
             now = monotonic_ns()
@@ -114,9 +104,9 @@ def _page(
         recorder.add(Sample("history", due, answer.sent_ns, answer.arrived_ns, seen, outcome))
         if ok:
             return decode_history(answer.body)
-        if answer.status not in RETRIED or attempt == len(retry_after_s):
+        if answer.status not in RETRIED or attempt == len(RETRY_AFTER_S):
             raise ServiceError(answer.status, "the history can't be read")
-        gevent.sleep(retry_after_s[attempt])
+        gevent.sleep(RETRY_AFTER_S[attempt])
     raise RemoteProtocolError("unreachable")  # the loop returns or raises
 
 
