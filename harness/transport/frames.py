@@ -115,7 +115,20 @@ class FastFrames:
 
     def encode(self, opcode: int, payload: bytes) -> bytes:
         """See :class:`Frames`."""
-        return encode(opcode, payload)
+        try:
+            mask = _masks.pop()
+        except IndexError:
+            drawn = os.urandom(4 * _MASKS_AT_ONCE)
+            _masks.extend(drawn[at : at + 4] for at in range(0, len(drawn), 4))
+            mask = _masks.pop()
+        size = len(payload)
+        if 126 <= size < 65536:
+            head = _MIDDLING(_FIN | opcode, 0xFE, size, mask)
+        elif size < 126:
+            head = _SHORT(_FIN | opcode, 0x80 | size, mask)
+        else:
+            head = _LONG(_FIN | opcode, 0xFF, size, mask)
+        return head + apply_mask(payload, mask)
 
     def feed(self, data: bytes) -> list[Item]:
         """See :class:`Frames`."""
@@ -253,24 +266,6 @@ class LibraryFrames:
         if protocol.parser_exc is not broken and protocol.close_sent is not None:
             items.append(FrameError(int(protocol.close_sent.code), str(protocol.parser_exc)))
         return items
-
-
-def encode(opcode: int, payload: bytes) -> bytes:
-    """One final frame as a client must write it: masked."""
-    try:
-        mask = _masks.pop()
-    except IndexError:
-        drawn = os.urandom(4 * _MASKS_AT_ONCE)
-        _masks.extend(drawn[at : at + 4] for at in range(0, len(drawn), 4))
-        mask = _masks.pop()
-    size = len(payload)
-    if 126 <= size < 65536:
-        head = _MIDDLING(_FIN | opcode, 0xFE, size, mask)
-    elif size < 126:
-        head = _SHORT(_FIN | opcode, 0x80 | size, mask)
-    else:
-        head = _LONG(_FIN | opcode, 0xFF, size, mask)
-    return head + apply_mask(payload, mask)
 
 
 def close_payload(code: int) -> bytes:
