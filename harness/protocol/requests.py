@@ -160,7 +160,6 @@ def choices(
     *,
     button: Button = Button.QUICK_REPLY,
     parent_id: str = "",
-    custom_attributes: Attributes = None,
 ) -> Request:
     """The answer to a quick reply, a button or a picker, as (text, payload), in one message.
 
@@ -185,7 +184,7 @@ def choices(
         message["metadata"]["parentMessageId"] = parent_id
         for part in message["content"]:
             part["buttonResponse"]["originatingMessageId"] = parent_id
-    return _on_message(token, tracing_id, message, custom_attributes)
+    return _on_message(token, tracing_id, message, None)
 
 
 def join(token: str, tracing_id: str, *, custom_attributes: Attributes = None) -> Request:
