@@ -221,6 +221,8 @@ class Handshake:
         ``everything`` is what all workers together are asked to carry; so many are expected.
         """
         own = self._describe()
+        everybody = self._runner.clients
+        self._wait_until(lambda: all(worker.state != GREETING for worker in everybody.all))
         self._options, self._own_facts, self._facts = options, facts, {}
         ready = self.ready
         self._wait_until(lambda: set(ready()) <= self._hellos.keys())

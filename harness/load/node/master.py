@@ -144,6 +144,19 @@ class MasterNode(Leader):
         setattr(parsed, RUN_ID, directory.name)
         setattr(parsed, LEARNED, {} if options.learned is None else options.learned.as_dict())
         setattr(parsed, SHARES, self._open_shares(directory))
+        self._order_everybody()
+
+    def _order_everybody(self) -> None:
+        """Whoever has a share is to have Locust's orders.
+
+        Locust has chosen whom to order before all had said who they are.
+        """
+        runner: Any = self.runner
+        dispatcher = runner._users_dispatcher
+        chosen = {worker.id for worker in dispatcher._worker_nodes}
+        for worker in runner.clients.ready:
+            if worker.id not in chosen:
+                dispatcher.add_worker(worker)
 
     def _open_shares(self, directory: Path) -> dict[str, Any]:
         """Which part of the work is whose."""
