@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 
@@ -27,6 +28,23 @@ def test_a_text_is_echoed_to_every_connection_and_answered(play) -> None:
         assert truth["conversations"] == {"opened": 1, "ended": 0, "open": 1}
         assert truth["messages"] == {"texts": 1, "replies": 1}
         assert truth["delays"]["reply"]["p50_ms"] >= 49
+
+    play(scenario)
+
+
+def test_a_loop_that_was_busy_makes_no_reply_early(play) -> None:
+    async def scenario(world):
+        guest = await world.ready()
+        note = world.service.note
+
+        def slow_note(*args: object) -> None:
+            time.sleep(0.03)
+            note(*args)
+
+        world.service.note = slow_note
+        await guest.say("hello")
+        await guest.next(), await guest.next()
+        assert (await world.truth())["delays"]["reply"]["p50_ms"] >= 49
 
     play(scenario)
 
