@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from harness.simulator.behaviour import bots
 from harness.simulator.options import read_limits
 from harness.simulator.settings import BotSettings
 
@@ -32,18 +33,20 @@ def test_a_text_is_echoed_to_every_connection_and_answered(play) -> None:
     play(scenario)
 
 
-def test_a_loop_that_was_busy_makes_no_reply_early(play) -> None:
+def test_a_loop_that_was_busy_makes_no_reply_early(play, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(world):
         guest = await world.ready()
-        note = world.service.note
+        pauses = [0.03]
 
-        def slow_note(*args: object) -> None:
-            time.sleep(0.03)
-            note(*args)
+        def busy() -> float:
+            if pauses:
+                time.sleep(pauses.pop())
+            return time.monotonic()
 
-        world.service.note = slow_note
+        monkeypatch.setattr(bots, "monotonic", busy)
         await guest.say("hello")
         await guest.next(), await guest.next()
+        assert not pauses
         assert (await world.truth())["delays"]["reply"]["p50_ms"] >= 49
 
     play(scenario)
