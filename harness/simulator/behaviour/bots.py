@@ -262,7 +262,7 @@ class Bot:
             service.stall.hold(self._say, answer, number)
             return
         early_s = answer.moments[number] - monotonic() - TIMER_LATE_S
-        if early_s > TIMER_LATE_S:  # the loop counts from when it last looked at the clock
+        if early_s > 0:  # a timer in whole milliseconds may also come one early
             service.loop.call_later(early_s, self._say, answer, number)
             return
         moments, parts = answer.moments, answer.turn.parts
