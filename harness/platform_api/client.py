@@ -60,6 +60,10 @@ class Credentials:
         return cls(id=environment[id_name], secret=environment[secret_name])
 
 
+API = "https://api."
+"""How the address of the service's API begins, in every region."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
     """Where the API and the sign-in are; base URLs without a path."""
@@ -69,7 +73,12 @@ class Places:
 
     @classmethod
     def of(cls, target: Target, api: str | None = None, login: str | None = None) -> "Places":
-        """Beside the target's guest socket, unless said otherwise. Raises ConfigError."""
+        """Beside the target's guest socket, unless said otherwise. Raises ConfigError.
+
+        The sign-in of ``https://api.DOMAIN`` is ``https://login.DOMAIN``.
+        """
+        if login is None and api is not None and api.startswith(API):
+            login = api.replace(API, "https://login.", 1)
         if target.loopback:
             here = f"{'https' if target.scheme == 'wss' else 'http'}://{target.netloc}"
             places = cls(api=api or here, login=login or api or here)
@@ -80,9 +89,7 @@ class Places:
                     f"the target {target.host} does not say where its Platform API is: "
                     "name it with --api-url and --login-url"
                 )
-            places = cls(
-                api=api or f"https://api.{domain}", login=login or f"https://login.{domain}"
-            )
+            places = cls(api=api or f"{API}{domain}", login=login or f"https://login.{domain}")
         for url in (places.api, places.login):
             parts = urlsplit(url)
             local = parts.hostname in ("localhost", "127.0.0.1", "::1")

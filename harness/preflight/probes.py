@@ -101,9 +101,7 @@ def open_platform(
         credentials = Credentials.from_environment(
             environment, names=(terms.client_id_env, terms.client_secret_env)
         )
-        url = terms.api_url or None
-        login = url and url.replace("https://api.", "https://login.", 1)
-        places = Places.of(terms.target, url, login)
+        places = Places.of(terms.target, terms.api_url or None)
     except ConfigError as error:
         return None, Check(NAME, WARN, str(error))
     return PlatformApi.towards(

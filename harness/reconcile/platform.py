@@ -184,9 +184,8 @@ def note_counts(
 
 
 def _count(platform: Mapping[str, Any], credentials: Credentials, target: Target) -> dict[str, Any]:
-    url = platform.get("api_url") or None
     try:
-        places = Places.of(target, url, url and url.replace("https://api.", "https://login.", 1))
+        places = Places.of(target, platform.get("api_url") or None)
         api = PlatformApi.towards(target, credentials, places, patience_s=PATIENCE_S)
         with closing(api):
             return {"counts": observe(api, queues=platform["queues"], flows=platform["flows"])}

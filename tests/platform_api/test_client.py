@@ -96,6 +96,17 @@ def test_the_api_lies_beside_the_guest_socket() -> None:
     assert (here.api, here.login) == ("http://127.0.0.1:8080", "http://127.0.0.1:8080")
 
 
+def test_the_sign_in_lies_beside_the_api() -> None:
+    odd = parse_target(f"wss://chat.example/v1?deploymentId={ID}")
+    assert Places.of(odd, "https://api.usw2.example").login == "https://login.usw2.example"
+    live = parse_target(f"wss://webmessaging.mypurecloud.example/v1?deploymentId={ID}")
+    assert Places.of(live, "https://api.usw2.example").login == "https://login.usw2.example"
+    assert Places.of(live, "https://gateway.example").login == "https://login.mypurecloud.example"
+    assert (
+        Places.of(live, "https://api.a.example", "https://b.example").login == "https://b.example"
+    )
+
+
 def test_credentials_are_not_sent_in_clear_to_another_machine() -> None:
     live = parse_target(f"wss://webmessaging.mypurecloud.example/v1?deploymentId={ID}")
     with pytest.raises(ConfigError, match="expected an https URL"):
