@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     code = _main(sys.argv[1:])
     if why := lost_output():
         print(f"warning: standard output can't be written: {why}", file=sys.stderr)
-    return code
+    return machine.keep_exit_code(code)
 
 
 def _main(argv: Sequence[str]) -> int:

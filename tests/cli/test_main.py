@@ -1,6 +1,7 @@
 """The command line as a whole."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -158,3 +159,24 @@ def test_a_place_that_can_not_be_written_to_is_one_sentence(
     assert code in (2, 8), output
     assert "error: " in output
     assert "Traceback" not in output
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_on_the_way_out_changes_no_exit_code(number: signal.Signals) -> None:
+    slow_end = (
+        "import atexit, sys, time; from harness.cli.main import main; "
+        "atexit.register(time.sleep, 20); atexit.register(print, 'leaving', flush=True); "
+        "sys.argv = ['harness', 'docs', 'nothing-of-this-name']; raise SystemExit(main())"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", slow_end],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "leaving\n"
+    process.send_signal(number)
+    assert process.wait(10) == ExitCode.CONFIG
+    process.stdout.close()
