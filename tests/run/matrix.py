@@ -34,7 +34,7 @@ sessions that were open at the service / listed by the ledger before the sweep, 
 exit code. `°` marks a cell whose run ended before the fault could strike. A dash is a cell
 that makes no sense (one process is both master and worker), a dot one that has not been run.
 Under `restarted in place` the worker's disk is lost with it. What it opened in its last
-two seconds may be on no list. Then that is told, and the sweep, which fails without `--derive`,
+2.5 seconds may be on no list. Then that is told, and the sweep, which fails without `--derive`,
 ends it with `--derive`.
 """
 
