@@ -1,5 +1,6 @@
 """Ties a run to Locust's events. Registered once, when :mod:`harness.load` is imported."""
 
+import gc
 import sys
 from typing import Any
 
@@ -23,6 +24,9 @@ from harness.rundir.layout import sweep_command
 from harness.streams import outlast_readers
 
 WATCH_EVERY_S = 1.0
+HOOKS = ("test_start", "spawning_complete", "user_error", "test_stopping", "test_stop", "quitting")
+MORE_USERS = 1.25
+"""By how much the users must have grown before the garbage collector is spared them as well."""
 
 
 def register() -> None:
@@ -62,11 +66,12 @@ class Plugin:
         self._one_end = OneEnd(node.runner, on_story=self._on_story_end)
         self._interrupts = Interrupts(hurry=node.hurry, leave=self._leave, one_end=self._one_end)
         self._stopping = False
+        self._spared = 0
 
     def listen(self) -> None:
         """To Locust's events, to signals, and to the clock."""
         hooks = self._node.environment.events
-        for name in ("test_start", "user_error", "test_stopping", "test_stop", "quitting"):
+        for name in HOOKS:
             getattr(hooks, name).add_listener(getattr(self, f"on_{name}"))
         hooks.test_start.fire = ending_on_error(hooks.test_start, self.on_failed_start)
         self._interrupts.install(supervised=self._node.leads)
@@ -81,10 +86,26 @@ class Plugin:
     def on_test_start(self, **_: Any) -> None:
         """Open the run directory and, where guests run, the files of this process."""
         self._stopping = False
+        self._spare_collector()
         try:
             self._node.start()
         except (ConfigError, LedgerError, OSError) as error:
             refuse(str(error), ExitCode.CONFIG)
+
+    def on_spawning_complete(self, user_count: int, **_: Any) -> None:
+        """Locust's users are there: slots by the thousand stay until the end."""
+        if user_count > MORE_USERS * self._spared:
+            self._spared = user_count
+            gevent.spawn(gc.freeze)  # after each of them has had its first turn
+
+    def _spare_collector(self) -> None:
+        # A collection of all modules, slots and what they hold stops every guest for a quarter of
+        # a second. What is frozen is looked at no more, and freezing itself takes no time.
+        self._spared = 0
+        if gc.get_freeze_count():  # slots of a run before, in the web UI
+            gc.unfreeze()
+            gc.collect()
+        gc.freeze()
 
     def on_test_stopping(self, **_: Any) -> None:
         """Return when no guest is left in session."""

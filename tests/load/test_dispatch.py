@@ -130,3 +130,18 @@ def test_who_waits_has_not_begun() -> None:
     assert dispatcher.begun == 1  # the first arrival is due at once
     dispatcher.close()
     gevent.joinall(slots, timeout=5, raise_error=True)
+
+
+def test_free_slots_are_sent_home_a_few_at_a_time() -> None:
+    """A spike has slots by the thousand: guests in session need their turns of the loop."""
+    dispatcher = Dispatcher(open_workload(per_s=0.01))
+    slots, portions, last = slots_at(dispatcher, 1000, []), [], 0
+    gevent.sleep(0.1)
+    dispatcher.close()
+    while last < len(slots):
+        gevent.sleep(0)
+        gone = sum(slot.ready() for slot in slots)
+        portions.append(gone - last)
+        last = gone
+    dispatcher.sent_home()
+    assert max(portions) <= 50

@@ -48,3 +48,30 @@ def prepare(**_):
 events.test_start.add_listener(note)
 events.test_stopping.add_listener(note)
 """
+
+
+def test_the_garbage_collector_does_not_go_through_slots_that_wait(
+    simulator: Any, tmp_path: Path
+) -> None:
+    """With slots by the thousand a collection would stop every guest in session."""
+    file = locustfile(tmp_path, more=WAITING)
+    process = start(file, tmp_path, simulator.url, "-t", "3")
+    code, output = finish(process)
+    assert passed(code, output), output
+    assert (tmp_path / "seen").read_text() == "0 of 40"
+
+
+WAITING = """
+import gc
+from pathlib import Path
+from locust import events
+
+class Shape(ArrivalShape):
+    arrivals = steady(per_second=5, over="1s")
+    slots = 40
+
+@events.test_stopping.add_listener
+def note(environment, **_):
+    seen = sum(type(thing) is Guest for thing in gc.get_objects())
+    Path(__file__).with_name("seen").write_text(f"{seen} of {environment.runner.user_count}")
+"""

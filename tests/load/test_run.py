@@ -203,7 +203,11 @@ began = Forgetful.on_start
 
 def on_start(self):
     began(self)
-    self.environment.harness_run.ledger.on_commit = lambda group: gc.collect()
+    self.environment.harness_run.ledger.on_commit = collect
+
+def collect(group):
+    gc.unfreeze()
+    gc.collect()
 
 Forgetful.on_start = on_start
 """
