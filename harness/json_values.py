@@ -33,6 +33,17 @@ def all_objects(value: Any) -> Iterator[dict[str, Any]]:
             pending += reversed(one)
 
 
+def is_deep(value: Any, levels: int) -> bool:
+    """Whether more than so many lists and objects stand within each other."""
+    layer = [value]
+    for _ in range(levels + 1):
+        layer = [one for one in layer if isinstance(one, dict | list) and one]
+        if not layer:
+            return False
+        layer = [part for one in layer for part in (one.values() if isinstance(one, dict) else one)]
+    return True
+
+
 def text(value: Any) -> str:
     """A text; an empty one in the place of anything else."""
     return value if isinstance(value, str) else ""

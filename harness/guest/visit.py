@@ -47,7 +47,7 @@ from harness.protocol.session import State
 from harness.rundir.layout import RunDirectory, sign_ins_fact, target_facts, write_start
 from harness.streams import Printer
 from harness.workload.data import NO_ROW, Feeder
-from harness.workload.har.reading import FORM_VERSION, HEAD_KEY, TEXT
+from harness.workload.har.reading import FORM_VERSION, HEAD_KEY, TEXT, parsed
 from harness.workload.har.redaction import Personal, Redactor, learn
 from harness.workload.script.file import Loaded
 
@@ -248,8 +248,7 @@ class RecordFile:
         """One frame, as an observer of the guest is told of it."""
         text = data.decode("utf-8", "replace")
         if self._redacted:
-            with contextlib.suppress(ValueError, RecursionError):
-                learn(self._personal, json.loads(text))
+            learn(self._personal, parsed(text)[0])
             text = self._redactor.frame(text)
         at_s = max(at_ns - self._started_ns, 0) / 1e9
         kind = "send" if outgoing else "receive"

@@ -2,10 +2,11 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
-from harness.guest.visit import Frames
+from harness.guest.visit import Frames, RecordFile
 
 TOKEN = "12345678-90ab-cdef-1234-567890abcdef"
 
@@ -55,3 +56,16 @@ def test_what_the_other_side_says_moves_no_cursor_and_forges_no_line(
     (line,) = shown(capsys)
     assert "\\x1b[2J\\x1b[Hfine\\n" in line
     assert "\\u202e 12345678…" in line
+
+
+@pytest.mark.parametrize("levels", [600, 985, 5000])
+def test_a_frame_that_is_nested_too_deeply_is_recorded_by_its_length(
+    tmp_path: Path, levels: int
+) -> None:
+    record = RecordFile(tmp_path / "chat.jsonl", token=TOKEN, redacted=True)
+    data = '{"body":' + '{"text":' * levels + f'"{TOKEN}"' + "}" * (levels + 1)
+    record.frame(False, data.encode(), 0)
+    record.close()
+    _, line = map(json.loads, (tmp_path / "chat.jsonl").read_text().splitlines())
+    assert line["data"] == f"<no JSON, {len(data):,} characters>"
+    assert record.frames == 1

@@ -24,11 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ConfigError
-from harness.json_values import all_objects, an_object, inner, objects
+from harness.json_values import all_objects, an_object, inner, is_deep, objects
 from harness.json_values import text as string
 from harness.workload.data import read_text
 
 MAX_BYTES = 1_000_000_000
+MOST_LEVELS = 200
+"""Of lists and objects within each other; a browser's export has some dozens, a frame a few."""
 TEXT, BINARY, CLOSE = 1, 2, 8
 CONFIGURES = ("configureSession", "configureAuthenticatedSession")
 HEAD_KEY = "recording"
@@ -109,10 +111,10 @@ def read_recording(path: Path) -> Recording:
     if path.is_dir():
         return _directory(path)
     text = _text(path)
-    head, _ = _parsed(text.partition("\n")[0])
+    head, _ = parsed(text.partition("\n")[0])
     if isinstance(head, dict) and HEAD_KEY in head:
         return _lines(text, str(path))
-    whole, problem = _parsed(text)
+    whole, problem = parsed(text)
     if problem:
         raise ConfigError(
             f"{path}: neither a HAR nor a recording: {problem}; expected a HAR export, a "
@@ -135,16 +137,18 @@ def _text(path: Path) -> str:
     return read_text(path)
 
 
-def _parsed(text: str) -> tuple[Any, str]:
+def parsed(text: str) -> tuple[Any, str]:
     """The value of a JSON text; or None, and why there is none."""
     try:
-        return json.loads(text), ""
+        value = json.loads(text)
     except json.JSONDecodeError as error:
         return None, f"{error.msg} (line {error.lineno}, column {error.colno})"
     except RecursionError:
         return None, "nested too deeply"
     except ValueError:
         return None, "a number is too long"
+    # What walks through a value has room for fewer levels than what read it.
+    return (None, "nested too deeply") if is_deep(value, MOST_LEVELS) else (value, "")
 
 
 # A browser's export.
@@ -237,7 +241,7 @@ def _frame(message: Mapping[str, Any], before_s: float) -> Frame | None:
         return Frame(outgoing=outgoing, at_s=at_s, opcode=BINARY, problem="a binary frame")
     if opcode != TEXT:
         return None
-    value, problem = _parsed(text)
+    value, problem = parsed(text)
     problem = problem and f"not JSON: {problem}"
     return Frame(outgoing=outgoing, at_s=at_s, data=text, value=value, problem=problem)
 
@@ -267,7 +271,7 @@ def _lines(text: str, name: str) -> Recording:
     connections: list[list[Frame]] = []
     left_out = []
     for number, line in enumerate(text.splitlines()[1:], 2):
-        message, _ = _parsed(line)
+        message, _ = parsed(line)
         if not isinstance(message, dict) or message.get("type") not in ("send", "receive"):
             if line.strip():
                 left_out.append(f"line {number}, which is not whole")
@@ -290,7 +294,7 @@ def _directory(path: Path) -> Recording:
     frames: list[tuple[Frame, ...]] = []
     for file in sorted(path.glob("*.json")):
         text = _text(file)
-        value, problem = _parsed(text)
+        value, problem = parsed(text)
         problem = problem and f"{file.name} is not JSON: {problem}"
         other = Frame(outgoing=False, at_s=0.0, data=text, problem=problem)
         frames.append(_loose(value) or (other,))

@@ -18,7 +18,7 @@ from typing import Any
 
 from harness.json_values import all_objects
 from harness.json_values import text as string
-from harness.workload.har.reading import Recording
+from harness.workload.har.reading import Recording, parsed
 
 SHORTEST_SECRET = 4
 """A known value shorter than this (``1``, ``en``) stands in texts by chance."""
@@ -247,9 +247,8 @@ class Redactor:
 
     def frame(self, data: str) -> str:
         """One message; what is not JSON becomes a text that is not JSON either."""
-        try:
-            value = json.loads(data)
-        except (ValueError, RecursionError):
+        value, problem = parsed(data)
+        if problem:
             return f"<no JSON, {len(data):,} characters>"
         return json.dumps(self.value(value), ensure_ascii=False, separators=(",", ":"))
 

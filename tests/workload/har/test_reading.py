@@ -11,6 +11,7 @@ from hars import TOKEN, came, configured, har, left, said, sent, socket
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.conform.check import check_recording
 from harness.errors import ConfigError
 from harness.workload.har.reading import Kind, moments, read_recording
 
@@ -81,6 +82,8 @@ def test_times_in_milliseconds_and_missing_ones(tmp_path: Path) -> None:
         ("{", r"neither a HAR nor a recording: Expecting .* \(line 1, column 2\)"),
         ("", "neither a HAR nor a recording"),
         ("[" * 100_000, "nested too deeply"),
+        ('{"class":"x","body":' + "[" * 600 + "]" * 600 + "}", "nested too deeply"),
+        ('{"class":"x","body":' + '{"a":' * 980 + "1" + "}" * 981, "nested too deeply"),
         ("9" * 5_000, "a number is too long"),
         ('{"recording": "x"}\n{"type": "send"', "a recording without a guest's session"),
     ],
@@ -111,6 +114,16 @@ def test_a_directory_of_frames(tmp_path: Path) -> None:
     found = read_recording(tmp_path).loose
     assert [[frame.outgoing for frame in frames] for frames in found] == [[0], [0, 1], [0]]
     assert found[2][0].problem.startswith("c.json is not JSON")
+
+
+@pytest.mark.parametrize("levels", [600, 900, 5000])
+def test_a_frame_that_is_nested_too_deeply_stops_nothing(tmp_path: Path, levels: int) -> None:
+    deep = '{"class":"StructuredMessage","code":200,"body":' + '{"a":' * levels
+    written(tmp_path, deep + "1" + "}" * (levels + 1), "a.json")
+    recording = read_recording(tmp_path)
+    assert recording.loose[0][0].problem == "a.json is not JSON: nested too deeply"
+    (finding,) = check_recording(recording, key=b"k").findings
+    assert finding.there == "a.json is not JSON: nested too deeply"
 
 
 def test_our_own_recording_of_a_guest_that_came_back(tmp_path: Path) -> None:
