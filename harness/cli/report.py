@@ -16,6 +16,7 @@ examples:
 from pathlib import Path
 
 from harness.cli.parsing import Command, Namespace, argument, option, reports_option, take_run
+from harness.config.run_config import OVERRIDE
 from harness.errors import ConfigError, ExitCode
 from harness.ledger.runs import resolve_going_on, resolve_run
 from harness.report.terminal import show_summary
@@ -28,7 +29,9 @@ def run(args: Namespace) -> int:
     if args.merge:
         if args.live or args.only:
             raise ConfigError("--merge goes with neither --live nor --only")
-        return _merge([resolve_run(name, args.reports) for name in args.runs], args.reports)
+        return _merge(args)
+    if args.override:
+        raise ConfigError("--override goes with --merge")
     if len(args.runs) > 1:
         raise ConfigError("name one run, or give --merge to make one of them")
     (args.run,) = args.runs
@@ -48,11 +51,14 @@ def run(args: Namespace) -> int:
     return ExitCode.PASS
 
 
-def _merge(runs: list[Path], reports: Path) -> int:
-    from harness.judge.merging import merge_runs
+def _merge(args: Namespace) -> int:
+    from harness.config.guard import read_reasons
+    from harness.judge.merging import MAY_DIFFER, merge_runs
     from harness.report.outputs import write_reports
 
-    directory, record = merge_runs(runs, reports)
+    overrides = read_reasons(args.override, MAY_DIFFER)
+    runs = [resolve_run(name, args.reports) for name in args.runs]
+    directory, record = merge_runs(runs, args.reports, overrides=overrides)
     page, *_ = write_reports(directory)
     sweep = sweep_command(directory)
     show_summary(record, open_console(), report=str(page), sweep=sweep)
@@ -73,6 +79,12 @@ COMMAND = Command(
     run,
     argument("runs RUN", "a run's directory, its id, or 'latest'", many=True),
     option("--merge", "make one run of these, in a directory of its own; they stay as they are"),
+    option(
+        OVERRIDE,
+        "with --merge: let the runs differ in one thing (versions, arrival_stamps, origin, "
+        "locustfile, objectives); the report shows the reason",
+        repeated=True,
+    ),
     option(
         "--live",
         "report on a running test: prints a summary and writes live.html; 'latest' is the "

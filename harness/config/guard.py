@@ -182,15 +182,20 @@ def _limits(intent: Intent) -> str:
 
 def parse_overrides(texts: Sequence[str]) -> dict[Rule, str]:
     """``["window=agreed by phone with …"]`` as rule → reason. Raises ConfigError."""
-    overrides: dict[Rule, str] = {}
+    return {Rule(name): reason for name, reason in read_reasons(texts, list(Rule)).items()}
+
+
+def read_reasons(texts: Sequence[str], rules: Sequence[str]) -> dict[str, str]:
+    """The same of any ``rules`` that ``--override`` may name. Raises ConfigError."""
+    reasons: dict[str, str] = {}
     for text in texts:
         name, _, reason = text.partition("=")
-        if name.strip() not in list(Rule) or not reason.strip():
+        if name.strip() not in rules or not reason.strip():
             raise ConfigError(
-                f"--override: expected RULE=REASON with one of {', '.join(Rule)}, got {text!r}"
+                f"--override: expected RULE=REASON with one of {', '.join(rules)}, got {text!r}"
             )
-        overrides[Rule(name.strip())] = reason.strip()
-    return overrides
+        reasons[name.strip()] = reason.strip()
+    return reasons
 
 
 def standing(refused: Sequence[Refusal], overrides: Mapping[Rule, str]) -> tuple[Refusal, ...]:

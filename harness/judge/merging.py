@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import chain
 from math import inf
 from pathlib import Path, PurePath
+from types import MappingProxyType
 from typing import Any
 
 from harness.errors import ConfigError
@@ -39,6 +40,9 @@ SAME = (
     *("objectives", "confident", "warm_up_s"),
 )
 """Keys of ``start.json`` in which runs must agree to be one."""
+MAY_DIFFER = ("versions", "arrival_stamps", "origin", "locustfile", "objectives")
+"""Of these, the ones in which they may differ for a reason that is given: the others say that it
+was not one load, or that no figure of it can be judged."""
 NOT_OF_ALL = ("platform", "learned", "baseline", "disk")
 """Keys of it that are a part's alone."""
 MOST = 0.5
@@ -66,18 +70,21 @@ class _Part:
         return {worker_of(path) for path in (*self.files.all_intervals(), *self.ledgers())}
 
 
-def merge_runs(runs: Sequence[Path], reports: Path) -> tuple[Path, dict[str, Any]]:
+def merge_runs(
+    runs: Sequence[Path], reports: Path, *, overrides: Mapping[str, str] = MappingProxyType({})
+) -> tuple[Path, dict[str, Any]]:
     """Make a new run of these, in ``reports``; its directory and its record.
 
-    Raises ConfigError where they can't be one, or can't be read; LedgerError.
+    ``overrides``: some of :data:`MAY_DIFFER`, and the reason for each. Raises ConfigError where
+    they can't be one, or can't be read; LedgerError.
     """
     parts = [_part(path) for path in runs]
     _refuse_twice(parts)
-    _refuse_unlike(parts)
+    overridden = _refuse_unlike(parts, overrides)
     _refuse_apart(parts)
     directory = make_run_directory(reports, f"{new_run_id()}-merged")
     try:
-        _write(directory, parts)
+        _write(directory, parts, overridden)
         record = build_record(directory, incomplete=_incomplete(parts), at_end=_as_left(parts))
         write_record(directory, record)
     except BaseException as error:
@@ -117,17 +124,28 @@ def _refuse_twice(parts: Sequence[_Part]) -> None:
         owners |= dict.fromkeys(part.workers(), path)
 
 
-def _refuse_unlike(parts: Sequence[_Part]) -> None:
+def _refuse_unlike(parts: Sequence[_Part], overrides: Mapping[str, str]) -> list[dict[str, str]]:
+    """What they differ in all the same, as the record tells of rules that were overridden."""
     first = _must_agree(parts[0].start)
+    overridden: dict[str, dict[str, str]] = {}
     for part in parts[1:]:
-        unlike = [
-            f"{key}: {first[key]!s:.80} and {value!s:.80}"
+        unlike = {
+            key: f"{key}: {first[key]!s:.80} and {value!s:.80}"
             for key, value in _must_agree(part.start).items()
             if value != first[key]
-        ]
-        if unlike:
-            names = f"{parts[0].name} and {part.name}"
-            raise ConfigError(f"{names} can't be one run, they differ in {'; '.join(unlike)}")
+        }
+        names = f"{parts[0].name} and {part.name}"
+        if left := [key for key in unlike if key not in overrides]:
+            advice = ""
+            if all(key in MAY_DIFFER for key in left):
+                words = " ".join(f"--override {key}=REASON" for key in left)
+                advice = f"; {words} merges them all the same, and the report says so"
+            differ = "; ".join(unlike[key] for key in left)
+            raise ConfigError(f"{names} can't be one run, they differ in {differ}{advice}")
+        for key, said in unlike.items():
+            one = {"rule": key, "said": f"{names} differ in {said}", "reason": overrides[key]}
+            overridden.setdefault(key, one)
+    return list(overridden.values())
 
 
 def _must_agree(start: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,7 +168,9 @@ def _refuse_apart(parts: Sequence[_Part]) -> None:
             )
 
 
-def _write(directory: Path, parts: Sequence[_Part]) -> None:
+def _write(
+    directory: Path, parts: Sequence[_Part], overridden: Sequence[Mapping[str, str]]
+) -> None:
     files = RunDirectory(directory)
     gone: dict[str, int] = {}
     failures: list[str] = []
@@ -168,7 +188,9 @@ def _write(directory: Path, parts: Sequence[_Part]) -> None:
         write_shares(directory, [], gone)
     if failures:
         write_atomically(files.failures, "".join(f"{why}\n" for why in failures))
-    write_start(directory, **_start(parts))
+    start = _start(parts)
+    start["overridden"] = [*(start.get("overridden") or ()), *overridden]
+    write_start(directory, **start)
 
 
 def _start(parts: Sequence[_Part]) -> dict[str, Any]:
@@ -190,6 +212,8 @@ def _start(parts: Sequence[_Part]) -> dict[str, Any]:
     for key in ("slots", "cap"):
         there = [one[key] for one in starts if one.get(key) is not None]
         merged[key] = sum(there) if there else None
+    if any(one.get("arrival_stamps") == "userspace" for one in starts):
+        merged["arrival_stamps"] = "userspace"  # the warning of one part is that of all
     return merged | {
         "started": min(str(one.get("started")) for one in starts),
         MERGED_FROM: [part.name for part in parts],

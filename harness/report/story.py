@@ -516,7 +516,7 @@ def notices(record: RunRecord) -> list[str]:
     ]
     for one in record.how.overridden:
         rule, reason, refusal = (one.get(key, UNKNOWN) for key in ("rule", "reason", "said"))
-        lines.append(f"The guard's rule “{rule}” was overridden ({reason}). It said: {refusal}.")
+        lines.append(f"The rule “{rule}” was overridden ({reason}). It said: {refusal}.")
     if record.how.merged_from:
         runs = ", ".join(record.how.merged_from)
         lines.append(f"Several runs that went on side by side were made one: {runs}.")

@@ -347,7 +347,7 @@ class How(Part):
     foreseen: list[str] = Field(default_factory=list)
     """What was said before the run of limits that the guests' stories would or may break."""
     overridden: list[dict[str, str]] = Field(default_factory=list)
-    """Each ``rule`` of the guard that was overridden, what it ``said``, and the ``reason``."""
+    """Each ``rule`` of guard or merge that was overridden, what it ``said``, and the ``reason``."""
     refused_messages: dict[str, int] = Field(default_factory=dict)
     """What came in at the master's port and was not taken, by why."""
     sent_home: list[str] = Field(default_factory=list)

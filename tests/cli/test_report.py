@@ -33,3 +33,12 @@ def test_an_unknown_run_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFi
     assert captured.out == ""
     assert captured.err.startswith("error: there is no run 'nothing'")
     assert captured.err.count("\n") == 1
+
+
+def test_reasons_are_for_merges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dir = str(make_run(tmp_path / "r1", length_s=40))
+    assert main(["report", run_dir, "--override", "versions=why"]) == ExitCode.CONFIG
+    assert "--override goes with --merge" in capsys.readouterr().err
+    words = ["report", "--merge", run_dir, run_dir, "--override", "target=why"]
+    assert main(words) == ExitCode.CONFIG
+    assert "--override: expected RULE=REASON with one of versions," in capsys.readouterr().err

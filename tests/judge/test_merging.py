@@ -82,6 +82,26 @@ def test_unlike_runs_are_no_run(parts: list[Path], tmp_path: Path, key: str, val
     assert ("workload" if key == "schedule" else key) in told
 
 
+def test_a_difference_may_be_overridden_with_a_reason(parts: list[Path], tmp_path: Path) -> None:
+    change(parts[1], "start.json", versions={"python": "3.11.9"}, arrival_stamps="userspace")
+    change(parts[0], "start.json", objectives=["reply p95 < 5s"])
+    change(parts[1], "start.json", objectives=["leftovers == 0"])
+    told = refusal(parts, tmp_path)
+    for key in ("versions", "arrival_stamps", "objectives"):
+        assert f"--override {key}=REASON" in told
+    reasons = {"versions": "patched", "arrival_stamps": "a Mac", "objectives": "both hold"}
+    _, record = merge_runs(parts, tmp_path / "out", overrides=reasons)
+    assert {one["rule"]: one["reason"] for one in record["how"]["overridden"]} == reasons
+    assert all("a and b differ in" in one["said"] for one in record["how"]["overridden"])
+    assert record["generator"]["arrival_stamps"] == "userspace", "the better half is shown"
+    assert {one["text"] for one in record["objectives"]} >= {"leftovers == 0", "reply p95 < 5s"}
+
+
+def test_another_load_can_not_be_overridden(parts: list[Path], tmp_path: Path) -> None:
+    change(parts[1], "start.json", versions={"python": "3.11.9"}, deployment_id="another")
+    assert "--override" not in refusal(parts, tmp_path)
+
+
 def test_the_folder_of_the_locustfile_is_each_machines_own(
     parts: list[Path], tmp_path: Path
 ) -> None:

@@ -155,7 +155,7 @@ def test_what_was_said_before_the_run_and_overridden_is_told() -> None:
     }
     found = record(complete=True, how=how)
     assert story.notices(found) == [
-        "The guard's rule “window” was overridden (agreed). It said: the window is closed.",
+        "The rule “window” was overridden (agreed). It said: the window is closed.",
         "Warned before the run: may break a limit: G: too fast.",
     ]
     assert not {"foreseen", "overridden"} & {row.label.lower() for row in story.how_rows(found)}
