@@ -75,21 +75,22 @@ class Places:
     def of(cls, target: Target, api: str | None = None, login: str | None = None) -> "Places":
         """Beside the target's guest socket, unless said otherwise. Raises ConfigError.
 
-        The sign-in of ``https://api.DOMAIN`` is ``https://login.DOMAIN``.
+        The sign-in of ``https://api.DOMAIN`` is ``https://login.DOMAIN``. Where neither the API's
+        address nor the target says more, the API itself is the place to sign in, as of a gateway.
         """
         if login is None and api is not None and api.startswith(API):
             login = api.replace(API, "https://login.", 1)
+        name, _, domain = target.host.partition(".")
         if target.loopback:
-            here = f"{'https' if target.scheme == 'wss' else 'http'}://{target.netloc}"
-            places = cls(api=api or here, login=login or api or here)
-        else:
-            name, _, domain = target.host.partition(".")
-            if name != "webmessaging" and not (api and login):
-                raise ConfigError(
-                    f"the target {target.host} does not say where its Platform API is: "
-                    "name it with --api-url and --login-url"
-                )
-            places = cls(api=api or f"{API}{domain}", login=login or f"https://login.{domain}")
+            api = api or f"{'https' if target.scheme == 'wss' else 'http'}://{target.netloc}"
+        elif name == "webmessaging":
+            api, login = api or f"{API}{domain}", login or f"https://login.{domain}"
+        elif not api:
+            raise ConfigError(
+                f"the target {target.host} does not say where its Platform API is: "
+                "name it with --api-url and --login-url"
+            )
+        places = cls(api=api, login=login or api)
         for url in (places.api, places.login):
             parts = urlsplit(url)
             local = parts.hostname in ("localhost", "127.0.0.1", "::1")

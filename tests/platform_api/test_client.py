@@ -99,6 +99,7 @@ def test_the_api_lies_beside_the_guest_socket() -> None:
 def test_the_sign_in_lies_beside_the_api() -> None:
     odd = parse_target(f"wss://chat.example/v1?deploymentId={ID}")
     assert Places.of(odd, "https://api.usw2.example").login == "https://login.usw2.example"
+    assert Places.of(odd, "https://gateway.example").login == "https://gateway.example"
     live = parse_target(f"wss://webmessaging.mypurecloud.example/v1?deploymentId={ID}")
     assert Places.of(live, "https://api.usw2.example").login == "https://login.usw2.example"
     assert Places.of(live, "https://gateway.example").login == "https://login.mypurecloud.example"

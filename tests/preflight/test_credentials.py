@@ -49,6 +49,16 @@ def test_a_client_that_may_do_all_and_one_that_is_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.process
+def test_one_address_of_an_api_that_the_target_does_not_tell_is_enough(tmp_path: Path) -> None:
+    with Simulated() as world:
+        api, _, deployment = world.url.replace("ws:", "http:", 1).partition("/v1")
+        odd = f"wss://chat.example/v1{deployment}"
+        found = check_credentials(terms_of(odd, tmp_path, f'api_url = "{api}"\n'), GOOD)
+    (fine,) = found.checks
+    assert (found.signed_in, fine.status) == (True, Status.OK), fine.text
+
+
+@pytest.mark.process
 def test_each_permission_that_is_missing_is_named_with_what_needs_it(tmp_path: Path) -> None:
     profile = tmp_path / "profile.toml"
     profile.write_text(CLIENT.format(permissions='"conversation:webmessaging:view"'))
