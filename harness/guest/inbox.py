@@ -347,11 +347,9 @@ class Inbox:
         self._newest_before = self._newest
         self.lost_ns = monotonic_ns()
         self.closed_code, self.close_reason = code, reason
-        if self.session.state in ENDED:
-            self.pending.clear()
-        else:
+        if self.session.state not in ENDED:
             self.session.receive(Receive.CONNECTION_LOST)
-            self.pending.give_up(Outcome.LOST)
+        self.pending.give_up(Outcome.LOST)  # the proof of the end answers nothing else
         self.waiter.close()
         self.waiter.notify()
 
