@@ -28,7 +28,7 @@ from harness.judge.objective import (
     Unit,
     amount_text,
 )
-from harness.measure.model import COUNTERS, GROUPS
+from harness.measure.model import COUNTERS, GROUPS, Outcome
 from harness.units import duration_text
 
 Figures = Mapping[str, Any]
@@ -328,17 +328,21 @@ def _operation(objective: Objective, figures: Figures, percentile: Percentile) -
         return _Measured(None, nothing)
     if objective.figure == "count":
         return _Measured(attempts)
-    doubt = _doubt(name, entry, figures, attempts)
+    doubt = _doubt(name, entry, figures, outcomes.get("ok") or 0.0)
     if objective.unit is Unit.MS:
         return _time(objective, entry, figures, percentile, doubt)
     if ended <= 0:
         return _Measured(None, f"the outcomes of {name} are not in the record")
-    amount = _failed(entry, outcomes)
+    amount, whole = _failed(entry, outcomes), ended - _cut_early(entry)
     if objective.figure != "errors":
         amount = outcomes.get(objective.figure) or 0.0
+    if objective.figure == Outcome.CUT_SHORT:
+        whole = ended
+    if whole <= 0:
+        return _Measured(None, f"each {name} was cut short by the end of the run")
     if objective.unit is not Unit.SHARE:
         return _Measured(amount, doubt=doubt)
-    return _Measured(amount / ended, doubt=doubt, sample=_of_share(amount, ended))
+    return _Measured(amount / whole, doubt=doubt, sample=_of_share(amount, whole))
 
 
 def _outcomes(entry: Figures) -> dict[str, float | None]:
@@ -351,20 +355,24 @@ def _sum(outcomes: Mapping[str, float | None]) -> float:
 
 def _failed(entry: Figures, outcomes: Mapping[str, float | None]) -> float:
     """How much did not end well: what the end of the run cut short too early to tell aside."""
-    well, early = outcomes.get("ok") or 0.0, _number(entry.get("cut_early")) or 0.0
-    return _sum(outcomes) - well - early
+    return _sum(outcomes) - (outcomes.get("ok") or 0.0) - _cut_early(entry)
 
 
-def _doubt(name: str, entry: Figures, figures: Figures, attempts: float) -> str:
+def _cut_early(entry: Figures) -> float:
+    """How much says nothing, neither well nor ill: it is in no part of a share and in no whole."""
+    return _number(entry.get("cut_early")) or 0.0
+
+
+def _doubt(name: str, entry: Figures, figures: Figures, answers: float) -> str:
     """Why the answers of an operation can't be told apart."""
     ambiguous = _number(entry.get("ambiguous")) or 0.0
     if name in ("reply", "turn"):
         reason = _section(figures, "questions").get("doubtful_because")
         if reason:
             return str(reason)
-    if ambiguous > attempts * MOST_AMBIGUOUS:
+    if ambiguous > answers * MOST_AMBIGUOUS:
         return (
-            f"of {ambiguous:,.0f} of {attempts:,.0f} answers it is not sure what they answered "
+            f"of {ambiguous:,.0f} of {answers:,.0f} answers it is not sure what they answered "
             f"(more than {MOST_AMBIGUOUS:.0%})"
         )
     return ""
@@ -404,7 +412,7 @@ def _time(
 
 def _never(entry: Figures, outcomes: Mapping[str, float | None], kind: Kind) -> str:
     """How much never came, and what became of it."""
-    ended = _sum(outcomes)
+    ended = _sum(outcomes) - _cut_early(entry)
     failed = {name: number for name, number in outcomes.items() if name != "ok" and number}
     dropped = _number(entry.get("never_started")) or 0.0
     if dropped and kind is Kind.CORRECTED:

@@ -251,6 +251,18 @@ def test_a_percentile_among_what_never_came_is_missed_however_high_the_limit() -
     assert judgement.margin is None
 
 
+def test_what_the_end_cut_short_early_dilutes_no_share_of_errors() -> None:
+    figures = run_figures()
+    cut = {"count": 200, "outcomes": {"ok": 92, "timeout": 8, "cut_short": 100}, "cut_early": 98}
+    figures["operations"]["reply"] = cut
+    assert verdict("reply errors < 6%", figures) == (Verdict.FAIL, 10 / 102)
+    assert verdict("reply timeout < 5%", figures) == (Verdict.FAIL, 8 / 102)
+    assert verdict("reply cut_short < 60%", figures) == (Verdict.PASS, 0.5)
+    figures["operations"]["reply"] = {**cut, "outcomes": {"cut_short": 98}}
+    assert verdict("reply errors < 6%", figures) == (Verdict.NO_DATA, None)
+    assert verdict("reply errors == 0", figures) == (Verdict.NO_DATA, None)
+
+
 def test_answers_of_which_too_many_are_ambiguous_can_not_be_judged() -> None:
     figures = run_figures()
     entry = {"count": 100, "outcomes": {"ok": 100}, "service_ms": {"p95": 50.0}}
@@ -260,6 +272,10 @@ def test_answers_of_which_too_many_are_ambiguous_can_not_be_judged() -> None:
     assert verdict("reply p95 < 1s", figures)[0] is Verdict.NO_DATA
     figures["operations"]["reply"] = {**entry, "outcomes": {"ok": 50, "lost": 50}, "ambiguous": 6}
     assert verdict("reply errors < 1%", figures)[0] is Verdict.FAIL
+    figures["operations"]["reply"] = {**entry, "outcomes": {"ok": 50, "lost": 50}, "ambiguous": 3}
+    judgement = judge_one(parse_objective("reply p95 < 1s"), figures, percentile=nothing_more)
+    assert judgement.verdict is Verdict.NO_DATA  # what never came can't have been ambiguous
+    assert "of 3 of 50 answers" in judgement.text()
 
 
 def test_turns_are_no_surer_than_the_replies_that_begin_them() -> None:
