@@ -162,7 +162,7 @@ def decode(data: bytes) -> Event:
         if envelope is None:
             raise RemoteProtocolError(f"a frame is not JSON: {error}") from None
     try:  # nearly every frame is a plain text: the short way
-        if envelope["class"] == "StructuredMessage":
+        if envelope["class"] == "StructuredMessage" and envelope["code"] == 200:
             body = envelope["body"]
             text, direction, message_id = body["text"], body["direction"], body["id"]
             kind, time = body["type"], body["channel"]["time"]
@@ -186,9 +186,15 @@ def decode(data: bytes) -> Event:
     if type(envelope) is not dict:
         raise RemoteProtocolError(f"a frame is not an object but {_kind(envelope)}")
     body = envelope.get("body")
-    if envelope.get("class") == "StructuredMessage" and type(body) is dict:
+    if envelope.get("class") == "StructuredMessage" and type(body) is dict and _is_well(envelope):
         return _message(envelope, body)
     return _other(envelope, body)
+
+
+def _is_well(envelope: dict[str, Any]) -> bool:
+    """Whether a frame is no error: a message with an error's code is none, whatever it says."""
+    code = envelope.get("code")
+    return code is None or (type(code) is int and 200 <= code < 300)
 
 
 def decode_history(data: bytes) -> tuple[list[Message], int]:

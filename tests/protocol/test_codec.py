@@ -63,6 +63,21 @@ def test_the_echo_of_a_text() -> None:
     assert event.time == "2026-11-22T12:00:00.123Z"
 
 
+@pytest.mark.parametrize("code", [400, 429, 500, 4029, 0])
+@pytest.mark.parametrize("direction", ["Inbound", "Outbound"])
+def test_a_message_with_the_code_of_an_error_is_no_message(direction: str, code: int) -> None:
+    body = {
+        "text": "Hi",
+        "type": "Text",
+        "direction": direction,
+        "id": "m",
+        "channel": {"time": ""},
+    }
+    whole = frame("StructuredMessage", body, code, tracingId="X")
+    assert codec.decode(whole) == Failure(code, "", "X")
+    assert isinstance(codec.decode(frame("StructuredMessage", body, 202)), Message)
+
+
 def test_disconnect_that_makes_the_session_read_only() -> None:
     event = codec.decode(
         frame(
@@ -159,16 +174,28 @@ def test_any_json_gives_an_event_or_a_remote_error(
             assert isinstance(codec.decode(data), Event)
 
 
-PLACES = ["text", "type", "direction", "id", "channel", "time", "tracingId", "class", "kind"]
+PLACES = [
+    "text",
+    "type",
+    "direction",
+    "id",
+    "channel",
+    "time",
+    "tracingId",
+    "class",
+    "kind",
+    "code",
+]
 
 
 @given(st.dictionaries(st.sampled_from(PLACES), st.just(KeyError) | JSON, max_size=3))
 def test_the_short_way_of_a_plain_text_reads_what_the_long_way_reads(wrong: dict) -> None:
     right = {"text": "Hi", "type": "Text", "direction": "Inbound", "id": "m1", "time": "2026-11-24"}
-    given = {**right, "tracingId": "t1", "class": "StructuredMessage", "kind": "response", **wrong}
+    given = {**right, "tracingId": "t1", "class": "StructuredMessage", "kind": "response"}
+    given |= {"code": 200, **wrong}
     body = {name: given[name] for name in ("text", "type", "direction", "id")}
     body["channel"] = given.get("channel", {"time": given["time"]})
-    whole = {name: given[name] for name in ("class", "tracingId")}
+    whole = {name: given[name] for name in ("class", "tracingId", "code")}
     whole |= {"type": given["kind"], "body": body}
     for part in (whole, body, body["channel"]):
         if type(part) is dict:
