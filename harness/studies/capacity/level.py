@@ -11,7 +11,7 @@ from math import inf
 from pathlib import Path
 
 from harness.config.run_config import CONNECTIONS
-from harness.errors import ConfigError
+from harness.errors import ConfigError, expect
 from harness.judge.gate import Verdict
 from harness.judge.objective import Kind, Objective, Op, Unit, parse_objective
 from harness.judge.reading import parse_record
@@ -371,9 +371,13 @@ def judge_run(
 
     It was to be held for ``longest_s`` at most, or for exactly as long as it was; ``guests`` were
     to be in session at once, where it was a level of occupancy. Raises ConfigError when its record
-    can't be read.
+    can't be read, or does not say how the run ended and what it left behind.
     """
-    record = parse_record(RunDirectory(directory).record)
+    path = RunDirectory(directory).record
+    record = parse_record(path)
+    expect(record.verdict is not None, f"{path}: verdict", "the run's verdict", "nothing")
+    left = f"{path}: sessions.leftover"
+    expect(record.sessions.leftover is not None, left, "how many were left over", "nothing")
     window = read_window(directory, warmup_s, begin_s=begin_s, end_s=end_s)
     length_s = max(window.length_s, 0.001)
     holding = Holding(hold_s=length_s, longest_s=longest_s or length_s)

@@ -264,6 +264,22 @@ def test_no_level_no_judgement(tmp_path: Path) -> None:
         judge_run(tmp_path, warmup_s=1)
 
 
+@pytest.mark.parametrize(
+    ("lost", "why"),
+    [
+        ({"sessions": {}}, r"run\.json: sessions\.leftover: expected how many were left over"),
+        ({"verdict": None}, r"run\.json: verdict: expected the run's verdict"),
+    ],
+)
+def test_a_record_that_does_not_say_how_the_run_ended_is_no_level_that_was_met(
+    tmp_path: Path, lost: dict[str, Any], why: str
+) -> None:
+    path = level(tmp_path, reply_ms=100) / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | lost))
+    with pytest.raises(ConfigError, match=why):
+        judge_run(tmp_path, warmup_s=20)
+
+
 def test_a_level_that_goes_on_is_clear_only_when_it_would_be_judged_so(tmp_path: Path) -> None:
     def clear(reply_ms: float, judged_s: float) -> bool:
         directory = tmp_path / f"{reply_ms:g}-{judged_s:g}"
