@@ -1,7 +1,16 @@
 """Parts of JSON that somebody else wrote: what has another form than expected is not there."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
+
+
+def parse(text: str | bytes) -> Any:
+    """The value of a JSON text. Raises ValueError, also for one that is nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def inner(value: Any, *path: str) -> Any:

@@ -1,12 +1,18 @@
 """A preflight against the simulator: the way, the configuration, who may connect."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sessions import Simulated
 
-from harness.config.target import Terms, resolve_target
+from harness.config.target import Terms, parse_target, resolve_target
+from harness.errors import PlatformApiError
+from harness.platform_api.client import Credentials, Places, PlatformApi
 from harness.preflight.checks import Status
 from harness.preflight.probes import check_reachability, fetch_config, fetch_domains
 
@@ -47,3 +53,45 @@ def test_who_may_connect_is_read_beside_the_configuration(tmp_path: Path) -> Non
             "allowedDomains": [],
         }
     assert fetch_domains(named(tmp_path, world.url)) is None  # nobody is there any more
+
+
+@contextmanager
+def answering(body: bytes) -> Iterator[str]:
+    """The port of a service that says this to everything."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"ws://127.0.0.1:{server.server_port}/v1?deploymentId={NOBODY}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 2_000, b"9" * 5_000, b"\xff", b"{"])
+def test_an_answer_that_no_json_can_be_read_of_is_the_services_fault(
+    tmp_path: Path, body: bytes
+) -> None:
+    with answering(body) as url:
+        terms = named(tmp_path, url)
+        config, _, fetched = fetch_config(terms)
+        assert (config, fetched.status, fetch_domains(terms)) == (None, Status.FAIL, None)
+        target, credentials = parse_target(url), Credentials(id="a", secret="b")
+        api = PlatformApi.towards(target, credentials, Places.of(target))
+        with pytest.raises(PlatformApiError, match="not JSON"):
+            api.sign_in()
+        api.close()
