@@ -68,7 +68,7 @@ class WorkerNode(Node):
         runner.register_message(ANSWER, self._on_answer)
         environment.events.report_to_master.add_listener(pack_stats)
         runner.register_message(DRAIN, self._on_drain, concurrent=True)
-        runner.register_message(HURRY, lambda *_: self.hurry(), concurrent=True)
+        runner.register_message(HURRY, self._on_hurry, concurrent=True)
         runner.register_message(PAUSED, self._on_paused, concurrent=True)
         runner.register_message(PARAMETERS, self._on_parameters, concurrent=True)
         runner.register_message(CHECK, self._on_check, concurrent=True)
@@ -211,13 +211,16 @@ class WorkerNode(Node):
         if run.shipper is not None and "batch" in answer:
             run.shipper.take_answer(answer["batch"])
 
-    # Locust calls concurrent listeners by position: environment first, then the message.
+    # Locust 2.47 calls listeners by these names, 2.46 concurrent ones by position.
     def _on_drain(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
         if (run := self.run) is None:
             self.runner.send_message(DRAINED, {"left": 0})
             return
         run.drain()
         self._finish(run)
+
+    def _on_hurry(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
+        self.hurry()
 
     def _on_paused(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
         if self.run is not None:

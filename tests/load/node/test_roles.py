@@ -125,3 +125,12 @@ def test_a_worker_pauses_as_its_master_says() -> None:
     where.harness_run = None
     runner.listeners[PAUSED](where, message)
     assert run.told == [True]
+
+
+def test_a_worker_takes_what_its_master_says_however_locust_hands_it_over() -> None:
+    runner = Runner()
+    WorkerNode(environment(), runner)  # type: ignore[arg-type]
+    for name, listener in runner.listeners.items():
+        form = inspect.signature(listener)
+        form.bind("environment", "message")
+        assert form.bind(environment=1, msg=2).arguments == {"environment": 1, "msg": 2}, name
