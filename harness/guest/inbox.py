@@ -5,9 +5,10 @@ their tracingId; each of them ends exactly once, with a sample that says how.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 from harness.clock import monotonic_ns
 from harness.errors import (
@@ -183,12 +184,23 @@ def in_usual_form(time: str) -> str | None:
         return None
 
 
+def _shows(text: str, content: Sequence[Any]) -> bool:
+    """Whether a message has anything for a person to see: an answer that is blank is none."""
+    if text and not text.isspace():
+        return True
+    return any(
+        any(value for key, value in part.items() if key != "contentType")
+        for part in content
+        if type(part) is dict
+    )
+
+
 def nothing(*_: object) -> None:
     """For those who need not be told."""
 
 
-Arrived = tuple[Message, object, int, int, Question | None]
-"""An Outbound message, what there is to read of it (if anything), when it arrived and was seen, and
+Arrived = tuple[Message, bool, int, int, Question | None]
+"""An Outbound message, whether there is anything to see of it, when it arrived and was seen, and
 what it is thought to answer. A plain tuple, because one is made for each message."""
 
 
@@ -308,7 +320,7 @@ class Inbox:
             if time is not None and time <= self._newest_before:
                 return False
         if message.message_id and self._seen.first(message.message_id, self._lane) is None:
-            self._keep(message, message.text or message.content, at_ns, at_ns)
+            self._keep(message, _shows(message.text, message.content), at_ns, at_ns)
             return True
         return False
 
@@ -381,7 +393,7 @@ class Inbox:
                 if message.read_only:
                     self.session.receive(Receive.DISCONNECTED_FOR_GOOD)
             elif not typing:
-                self._keep(message, text or content, arrived_ns, seen_ns)
+                self._keep(message, _shows(text, content), arrived_ns, seen_ns)
         elif presence == "Clear":
             awaited = True  # though it proves nothing by itself
             if tracing_id == self.clear_id:
@@ -407,12 +419,12 @@ class Inbox:
         """One of the other side that somebody has seen before."""
         if before == self._lane:
             return Finding.DUPLICATE
-        if message.text or message.content:
+        if _shows(message.text, message.content):
             self.doubtful = (message, True, arrived_ns, seen_ns, None)
         return Finding.CROSS_TALK
 
-    def _keep(self, message: Message, shows: object, arrived_ns: int, seen_ns: int) -> None:
-        """Keep one of the other side; ``shows`` is what there is to read of it, if anything."""
+    def _keep(self, message: Message, shows: bool, arrived_ns: int, seen_ns: int) -> None:
+        """Keep one of the other side; ``shows``: whether there is anything to see of it."""
         if self.replies is None:
             self.replies = deque(maxlen=FRAMES_KEPT)
         question = None

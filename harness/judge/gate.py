@@ -412,14 +412,16 @@ def _time(
 
 def _never(entry: Figures, outcomes: Mapping[str, float | None], kind: Kind) -> str:
     """How much never came, and what became of it."""
-    ended = _sum(outcomes) - _cut_early(entry)
-    failed = {name: number for name, number in outcomes.items() if name != "ok" and number}
+    early = _cut_early(entry)
+    ended = _sum(outcomes) - early
+    late = {**outcomes, Outcome.CUT_SHORT: (outcomes.get(Outcome.CUT_SHORT) or 0.0) - early}
+    failed = {name: number for name, number in late.items() if name != "ok" and number}
     dropped = _number(entry.get("never_started")) or 0.0
     if dropped and kind is Kind.CORRECTED:
         failed["dropped"] = dropped
         ended += dropped
     shown = ", ".join(f"{name} {number:,.0f}" for name, number in failed.items())
-    never = _failed(entry, outcomes) + failed.get("dropped", 0.0)
+    never = sum(failed.values())
     share = never / ended if ended else 0.0
     return f"{never:,.0f} of {ended:,.0f} ({share:.1%}) never came: {shown}"
 

@@ -178,8 +178,8 @@ def _reason(reason: str, record: Mapping[str, Any]) -> str:
     for entry in record.get("objectives", ()):
         if reason.startswith(f"{entry['verdict']}  {entry['text']}  was "):
             one = Objective.model_validate(entry)
-            note = f"; {one.note}" if one.lower_bound and one.note else ""
             margin = wording.objective_margin(one)
+            note = f"; {one.note}" if one.lower_bound and one.note not in ("", margin) else ""
             far = "" if margin == wording.UNKNOWN else f", {margin}"
             figure = wording.objective_figure(one)
             return f"{one.verdict:<8} {one.text}  was {figure}{far}{note}"

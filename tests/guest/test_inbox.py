@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from harness.errors import RateLimited
 from harness.guest.inbox import Inbox, Seen, nothing
+from harness.guest.questions import Questions
 from harness.measure.model import Outcome
 from harness.measure.recorder import Recorder
 from harness.protocol.codec import decode_history
@@ -84,6 +85,35 @@ def test_outbound_messages_are_kept_in_order_and_doubles_are_counted(rig: Rig) -
     rig.get(CONFIGURED, reply("1", "one"), reply("2", "two"), reply("1", "one"))
     assert [message.text for message, *_ in rig.inbox.replies or ()] == ["one", "two"]
     assert rig.recorder.take().counts["duplicate"] == 1
+
+
+BLANK = [
+    {"text": ""},
+    {"text": " \n\t"},
+    {"content": [{}]},
+    {"content": ["?"]},
+    {"type": "Structured", "content": [{"contentType": "Notification"}]},
+    {"type": "Structured", "text": " ", "content": [{"contentType": "Card", "card": {}}]},
+]
+SEEN = [
+    {"text": " . "},
+    {"content": [{"contentType": "Attachment", "attachment": {"url": "https://x.example/1"}}]},
+    {"content": [{}, {"contentType": "QuickReply", "quickReply": {"text": "Yes"}}]},
+]
+
+
+@pytest.mark.parametrize("body", BLANK + SEEN)
+def test_an_answer_of_which_nothing_can_be_seen_is_none(rig: Rig, body: dict[str, Any]) -> None:
+    rig.get(CONFIGURED)
+    questions = rig.inbox.questions = Questions(rig.recorder, 1)
+    questions.ask("reply", 0, 1)
+    plain = {"type": "Text", "direction": "Outbound", "id": "m"}
+    rig.get(frame("StructuredMessage", {**plain, **body}))
+    assert [shows for _, shows, *_ in rig.inbox.replies or ()] == [body in SEEN]
+    questions.close(5000, Outcome.UNANSWERED)
+    questions.end()
+    outcome = Outcome.OK if body in SEEN else Outcome.UNANSWERED
+    assert rig.outcomes()["reply"] == {outcome: 1}
 
 
 def test_the_proof_ends_the_clear_and_what_comes_after_is_counted(rig: Rig) -> None:

@@ -258,6 +258,10 @@ def test_what_the_end_cut_short_early_dilutes_no_share_of_errors() -> None:
     assert verdict("reply errors < 6%", figures) == (Verdict.FAIL, 10 / 102)
     assert verdict("reply timeout < 5%", figures) == (Verdict.FAIL, 8 / 102)
     assert verdict("reply cut_short < 60%", figures) == (Verdict.PASS, 0.5)
+    late = {**cut, "service_ms": {"p95": 2000.0, "lower_bounds": ["p95"]}}
+    figures["operations"]["reply"] = late
+    told = judge_one(parse_objective("reply p95 < 1s"), figures, percentile=nothing_more)
+    assert told.note == "10 of 102 (9.8%) never came: timeout 8, cut_short 2"
     figures["operations"]["reply"] = {**cut, "outcomes": {"cut_short": 98}}
     assert verdict("reply errors < 6%", figures) == (Verdict.NO_DATA, None)
     assert verdict("reply errors == 0", figures) == (Verdict.NO_DATA, None)

@@ -54,6 +54,18 @@ def test_everything_is_there() -> None:
     assert shown.rstrip().endswith("reports/r-1/report.html")
 
 
+def test_what_never_came_is_told_once() -> None:
+    never = "9 of 75 (12.0%) never came: timeout 9"
+    missed = {"text": "reply p95 < 2s", "verdict": "FAIL", "figure": 5000.0, "limit": 2000.0}
+    missed |= {"unit": "ms", "margin": None, "note": never, "lower_bound": True}
+    reason = f"FAIL  reply p95 < 2s  was > 5s ({never})"
+    shown = text(
+        {"run_id": "r", "sessions": SESSIONS, "verdict": "FAIL", "reasons": [reason]}
+        | {"objectives": [missed]}
+    )
+    assert " ".join(shown.split()).count(never) == 1
+
+
 def test_findings_about_messages_have_a_line_each() -> None:
     shown = text({"sessions": SESSIONS, "run_id": "r", "forensics": {"cross_talk": 3, "late": 1}})
     assert "3 messages of another guest's session" in shown
