@@ -93,6 +93,13 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no other test where only those are wanted that coverage counts."""
+    if config.option.markexpr != "pure" or TESTS not in collection_path.parents:
+        return None
+    return True if collection_path.relative_to(TESTS).parts[0] not in PURE else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what starts processes through a fixture, and what coverage counts."""
     for item in items:
