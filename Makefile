@@ -23,6 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # Tests wait for processes more than they compute: more of them at once than there are cores.
 TESTS_AT_ONCE ?= 6
+AT_ONCE := -p tests.at_once --at-once
 ASIDE := .aside.log
 
 .DEFAULT_GOAL := help
@@ -39,19 +40,19 @@ demo-capacity: $(RUN_READY)
 	  --objective 'reply p90 < 250ms' --start 600/min --highest 4800/min --hold 8s --longest 24s \
 	  --warm-up 3s --settle 8s --resolution 0.12 --max-levels 9 --wanted 1500/min
 
-# All in two parts at the same time: no test of what decides runs a second time to be counted.
+# All in three parts at the same time: no test of what decides runs a second time to be counted.
 test: $(DEV_READY)
 ifeq ($(ARGS),)
-	@$(MAKE) --jobs=2 test-aside test-others
+	@$(MAKE) --jobs=3 test-aside test-others
 else
 	$(BIN)/python -m pytest -m 'not long' $(ARGS)
 endif
 
 test-others: $(DEV_READY)
-	$(BIN)/python -m pytest -m 'not (long or pure or slow)' --numprocesses $(TESTS_AT_ONCE) --dist worksteal
+	$(BIN)/python -m pytest -m 'not (long or pure or slow)' $(AT_ONCE) $(TESTS_AT_ONCE)
 
 test-fast: $(DEV_READY)
-	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -m 'not process and not slow and not long' $(or $(ARGS),--numprocesses 2)
+	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -m 'not process and not slow and not long' $(or $(ARGS),$(AT_ONCE) 2)
 
 test-long: test-longest
 	$(MAKE) crash-matrix validity-matrix bench-accuracy bench-long ARGS=
