@@ -10,7 +10,6 @@ import ipaddress
 import json
 import re
 import ssl
-import tomllib
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from harness.config.run_config import ENVIRONMENT, SIMULATOR_NAME, TARGETS
 from harness.errors import ConfigError
+from harness.toml_text import parse_toml
 from harness.units import rate_per_s
 
 EXAMPLE_URL = "ws://127.0.0.1:PORT/v1?deploymentId=UUID"
@@ -348,13 +348,13 @@ def read_target(name: str, file: Path) -> Terms:
 def read_targets(file: Path) -> dict[str, Terms]:
     """All targets of a file by name. Raises ConfigError naming file, target and key."""
     try:
-        data = tomllib.loads(file.read_text())
+        data = parse_toml(file.read_text())
     except FileNotFoundError:
         why = f"there is no file of targets {str(file)!r}; harness target init writes one"
         raise ConfigError(why) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} can't be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise ConfigError(f"{file}: not TOML: {error}") from None
     tables = data.pop("targets", {})
     if data:

@@ -34,7 +34,6 @@ Errors name the file, the line and the key.
 
 import operator
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -44,6 +43,7 @@ from typing import Any
 
 from harness.errors import ConfigError
 from harness.measure.model import COUNTERS, GROUPS, OPERATIONS, outcomes_of
+from harness.toml_text import parse_toml
 from harness.units import duration_text, seconds
 
 GENERATOR_LAG = "generator_lag"
@@ -288,8 +288,8 @@ _TABLE = re.compile(r"\s*\[\[\s*objective\s*\]\]")
 def parse_objectives(text: str, *, name: str) -> tuple[Objective, ...]:
     """All objectives of a TOML text; ``name`` is what errors call it. At least one is needed."""
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        data = parse_toml(text)
+    except ValueError as error:
         message = str(error)
         at = _AT_LINE.search(message)
         line = at[1] if at and at[1] else len(text.splitlines())

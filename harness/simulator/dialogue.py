@@ -32,7 +32,6 @@ drawn from; otherwise all are. What was personal is masked.
 
 import math
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -43,6 +42,7 @@ from typing import Any
 
 from harness.errors import ConfigError
 from harness.json_values import inner, objects
+from harness.toml_text import parse_toml
 from harness.units import duration_text, seconds
 from harness.workload.har import reading
 from harness.workload.har.reading import Kind, Moment, read_recording
@@ -107,10 +107,10 @@ DEFAULT = Dialogue(
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file's tables; raises ConfigError naming the file."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: can't be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path}: not TOML ({error})") from None
 
 

@@ -90,6 +90,8 @@ def test_a_proxys_login_comes_from_the_environment(
     ("text", "why"),
     [
         ("[targets", "not TOML"),
+        ("a = " + "[" * 5000, "not TOML: nested too deeply"),
+        ("a = " + "9" * 5000, "not TOML: a number is too long"),
         ("[target.t]\n", "unknown key 'target'"),
         ("", "no target in it"),
         ("[targets.t]\n", "[targets.t]: url is missing"),

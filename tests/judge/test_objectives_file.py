@@ -37,6 +37,8 @@ def test_both_forms() -> None:
         ("", r"slo\.toml: no objective in it"),
         ("objectives = []", r"slo\.toml: no objective in it"),
         ("\nobjectives = [", r"slo\.toml, line 2: not TOML: "),
+        ("objectives = " + "[" * 5000, r"slo\.toml, line 1: not TOML: nested too deeply"),
+        ("objectives = " + "9" * 5000, r"slo\.toml, line 1: not TOML: a number is too long"),
         ("# x\nobjective = 3", r"slo\.toml, line 2: objective: expected tables"),
         ("# x\nobjectives = 'a'", r"slo\.toml, line 2: objectives: expected a list"),
         ("# x\ngoals = []", r"slo\.toml, line 2: unknown key 'goals'"),

@@ -140,6 +140,8 @@ def test_nonsense_is_refused(words) -> None:
     ("text", "complaint"),
     [
         ("x =", "not TOML"),
+        ("x = " + "[" * 5000, "nested too deeply"),
+        ("x = " + "9" * 5000, "a number is too long"),
         ("mood = 1", "'mood' is not known"),
         ("seed = 'x'", "seed"),
         ("bot = 3", "bot"),
