@@ -135,7 +135,9 @@ _ANSWERS: Mapping[type[ServiceError], _Answer] = {
     RateLimited: _Answer(Outcome.RATE_LIMITED, Ending.RATE_LIMITED, "rate limited"),
     SessionExpired: _Answer(Outcome.EXPIRED, Ending.EXPIRED, "the session expired"),
     # The connection is none of the session's, if there still is one.
-    SessionNotFound: _Answer(Outcome.SERVICE_ERROR, Ending.CUT),
+    SessionNotFound: _Answer(
+        Outcome.SERVICE_ERROR, Ending.CUT, "the service no longer knew the session"
+    ),
     Forbidden: _Answer(Outcome.FORBIDDEN, Ending.REFUSED),
     ServiceError: _Answer(Outcome.SERVICE_ERROR, Ending.ERROR),
 }
@@ -277,6 +279,8 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, Timeout):
         return "the time that the locustfile gave it was over"
     if isinstance(error, ServiceError):
+        if error.code == ErrorCode.READ_ONLY:  # also where nothing was sent that it could answer
+            return "the other side had ended the conversation"
         return _ANSWERS[type(error)].words or f"the service answered {error.code}"
     if isinstance(error, ConnectionLost):
         return "the connection was lost"

@@ -17,6 +17,7 @@ from harness.guest.outcomes import (
     connect_outcome,
     ending_of,
     outcome_of,
+    reason_of,
     service_error,
     sign_in_outcome,
 )
@@ -61,3 +62,15 @@ def test_how_signing_in_failed() -> None:
     assert sign_in_outcome(service_error(Failure(401, "no", None, None))) is Outcome.SERVICE_ERROR
     assert sign_in_outcome(ConnectFailed("tcp", "nothing within 1 s")) is Outcome.TIMEOUT
     assert sign_in_outcome(ZeroDivisionError()) is Outcome.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (409, "the other side had ended the conversation"),
+        (4007, "the service no longer knew the session"),
+        (5000, "the service answered 5000"),
+    ],
+)
+def test_why_a_story_broke_off_is_true_also_where_no_answer_came(code: int, words: str) -> None:
+    assert reason_of(service_error(Failure(code, "text"))) == words
