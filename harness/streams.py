@@ -4,9 +4,11 @@ A pipe whose reader has gone, a full disk, a terminal that can't show a letter: 
 be raised by ``print`` in the middle of whatever prints, which may be a session on its way out.
 """
 
+import codecs
 import contextlib
 import errno
 import io
+import json
 import os
 import queue
 import re
@@ -32,6 +34,40 @@ READER_GONE = (errno.EPIPE, errno.EIO)
 """Of a pipe, of a terminal."""
 LINES_KEPT = 10_000
 """Lines that may wait for a reader who takes none; what comes after them is left out."""
+
+
+_SIGNS = {
+    **{"->": "→", "<-": "←", "...": "…", "-": "·—─━\u2010\u2011\u2012\u2013\u2212", "|": "│┃▌"},
+    **{"+": "┌┐└┘├┤┬┴┼", "*": "•", "v": "▼", "^": "▲", ">": "►", "<": "◄", "<<": "«", ">>": "»"},
+    **{">=": "≥", "<=": "≤", "!=": "≠", "~": "≈", "+/-": "±", "x": "\u00d7", "inf": "∞"},
+    **{"^2": "²", "^3": "³", "u": "µ\u03bc", " ": "\u00a0\u2009\u202f"},
+    "'": "“”„\u2018\u2019",  # no quotation mark: the text may be one of JSON
+}
+PLAIN = MappingProxyType({ord(sign): plain for plain, signs in _SIGNS.items() for sign in signs})
+"""Signs → what stands for them where the output has no such sign."""
+
+
+def _in_plain_signs(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return _in_numbers(error.object[error.start : error.end].translate(PLAIN)), error.end
+
+
+def _in_numbers(text: str) -> str:
+    """Other letters than those of ASCII as their numbers, as JSON writes them."""
+    return "".join(one if one.isascii() else json.dumps(one)[1:-1] for one in text)
+
+
+def plain_signs() -> str:
+    """The name by which Python's encoders know :data:`PLAIN`."""
+    codecs.register_error("harness.plain_signs", _in_plain_signs)
+    return "harness.plain_signs"
+
+
+def as_shown(text: str) -> str:
+    """What standard output shows of it: what is laid out has its width."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, plain_signs()).decode(encoding)
 
 
 class _Lasting(io.FileIO):
@@ -61,7 +97,7 @@ class _Lasting(io.FileIO):
 def outlast_readers() -> None:
     """Let this process's standard output and error take everything, for good.
 
-    Letters that the output's encoding does not have are shown as their numbers (``\\u2026``).
+    Signs that the output's encoding does not have are shown by plain ones (:data:`PLAIN`).
     """
     for number in (0, 1, 2):  # one that is closed would become the next file that is opened
         try:
@@ -101,7 +137,7 @@ def _lasting(stream: io.TextIOWrapper) -> TextIO:
     return io.TextIOWrapper(
         io.BufferedWriter(cast("io.FileIO", _Lasting(stream.fileno()))),
         encoding=stream.encoding,
-        errors="backslashreplace",
+        errors=plain_signs(),
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,
     )
@@ -119,6 +155,7 @@ class Printer:
         # Not by the stream itself: Python waits for its lock when the process ends.
         self._write: Callable[[bytes], object] = raw.write if raw is not None else _text(stream)
         self._encoding = stream.encoding or "utf-8"
+        self._plainly = plain_signs()
         self._thread = threading.Thread(target=self._print_forever, daemon=True)
         self._thread.start()
 
@@ -140,7 +177,7 @@ class Printer:
     def _print_forever(self) -> None:
         while (text := self._lines.get()) is not None:
             with contextlib.suppress(OSError):  # where the stream is not one that takes everything
-                self._write(f"{text}\n".encode(self._encoding, "backslashreplace"))
+                self._write(f"{text}\n".encode(self._encoding, self._plainly))
 
 
 def _text(stream: TextIO) -> Callable[[bytes], object]:
@@ -276,7 +313,16 @@ def open_console(*, stderr: bool = False) -> "Console":
 
 def show_json(value: object) -> None:
     """One JSON object on standard output, in a form that people can read."""
-    print(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+    print_json_text(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def print_json_text(text: str) -> None:
+    """JSON on standard output: it says the same in every encoding."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = _in_numbers(text)
+    print(text)
 
 
 def plain_table(*columns: str, left: bool = False) -> "Table":

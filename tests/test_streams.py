@@ -1,7 +1,9 @@
 """Whatever becomes of a command's output, the command does its work and its exit code stands."""
 
+import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -80,6 +82,53 @@ def test_commands_print_in_any_encoding(tmp_path: Path, encoding: str, words: li
     code, errors = run(*words, at=tmp_path, output=subprocess.DEVNULL, PYTHONIOENCODING=encoding)
     which = "run run: it was begun, and no guest has come\n" if "leftovers" in words else ""
     assert (code, errors) == (0, which)
+
+
+def shown(*words: str, at: Path, **environment: str) -> str:
+    """What a command prints; there is no letter in it that is not of ASCII."""
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", *words], cwd=at, capture_output=True,
+        timeout=90, check=False, env={**os.environ, "COLUMNS": "80", **environment},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.decode("ascii")
+
+
+def test_signs_become_plain_ones_where_the_output_has_none(tmp_path: Path) -> None:
+    pages = [
+        shown("docs", topic, at=tmp_path, PYTHONIOENCODING="ascii")
+        for topic in ("architecture", "machines", "files")
+    ]
+    assert "->" in pages[0]
+    assert "..." in pages[2]
+    assert not any(re.search(r"\\[uUx][0-9a-f]{2}", page) for page in pages), "a sign is a number"
+    searched = shown("docs", "--search", "interval files", at=tmp_path, PYTHONIOENCODING="ascii")
+    assert "-> interval files" in searched
+
+
+def test_json_says_the_same_in_every_encoding(tmp_path: Path) -> None:
+    told = {"name": "Müller → “Käse” … 😀"}
+    code = "import sys; from harness.streams import *; outlast_readers(); "
+    code += "print_json_text(sys.argv[1]); print_json('x'); print(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(told, ensure_ascii=False)],
+        cwd=ROOT, capture_output=True, timeout=60, check=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "1"},
+    )  # fmt: skip
+    exact, line = done.stdout.decode("ascii").splitlines()
+    assert json.loads(exact) == told
+    inside = json.loads(json.loads(line)["message"])
+    assert inside == {"name": "Müller -> 'Käse' ... 😀"}
+
+
+def test_files_are_utf_8_in_every_locale(tmp_path: Path) -> None:
+    text = "# Zürich → Genève\n[targets.staging]\n"
+    url = "wss://webmessaging.euc1.pure.cloud/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"
+    text += f'url = "{url}"\napproval = "Müller"\n'
+    (tmp_path / "targets.toml").write_text(text, encoding="utf-8")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    listed = shown("target", "list", at=tmp_path, **ascii_only)
+    assert "M\\u00fcller" in listed
 
 
 @pytest.mark.parametrize("output", ["full", "closed", "none"], indirect=True)

@@ -21,6 +21,7 @@ from pathlib import Path
 from harness.cli.parsing import Command, Namespace, argument, option
 from harness.conform.check import check_recording, facts, show_recording, to_send
 from harness.errors import ConfigError, ExitCode
+from harness.streams import print_json_text
 from harness.workload.har.reading import read_recording
 
 
@@ -33,7 +34,7 @@ def run(args: Namespace) -> int:
     frames = sum(one.frames for one in checked)
     findings = [finding for one in checked for finding in one.findings]
     if args.json:
-        print(json.dumps(facts(checked), indent=1, ensure_ascii=False))
+        print_json_text(json.dumps(facts(checked), indent=1, ensure_ascii=False))
     else:
         for one in checked:
             show_recording(one)

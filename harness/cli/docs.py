@@ -13,7 +13,7 @@ from rich.text import Text
 from harness import docs
 from harness.cli.parsing import Command, Namespace, argument, option
 from harness.errors import ConfigError, ExitCode
-from harness.streams import open_console
+from harness.streams import as_shown, open_console
 
 MOST_BARS = 8
 """In a row of a table that is laid out; a row of n columns has n + 1."""
@@ -42,7 +42,7 @@ def run(args: Namespace) -> int:
             "\nharness docs TOPIC shows one page; harness docs --search WORD looks through all"
         )
     else:
-        text = docs.page(args.topic)
+        text = as_shown(docs.page(args.topic))
         most = max((line.count("|") for line in text.splitlines() if line[:1] == "|"), default=0)
         if most > MOST_BARS:
             console.print(Text(text))  # no terminal has room for such a table's columns

@@ -28,7 +28,7 @@ from harness.cli.parsing import Command, Namespace, argument, option, reports_op
 from harness.judge.reading import judge_anew, read_objectives, since_then
 from harness.judge.record import write_record
 from harness.report.terminal import met_lines, verdict_line
-from harness.streams import open_console
+from harness.streams import open_console, print_json_text
 
 
 def run(args: Namespace) -> int:
@@ -43,7 +43,7 @@ def run(args: Namespace) -> int:
         write_reports(directory)
     if args.json:
         keys = ("run_id", "verdict", "exit_code", "reasons", "objectives")
-        print(orjson.dumps({key: record.get(key) for key in keys}).decode())
+        print_json_text(orjson.dumps({key: record.get(key) for key in keys}).decode())
     else:
         console = open_console()
         for line in met_lines(record):

@@ -19,7 +19,7 @@ from harness.cli.parsing import Command, Namespace, option, reports_option, targ
 from harness.errors import ExitCode
 from harness.report.html.page import write_page
 from harness.rundir.layout import make_run_directory, new_run_id, write_json, write_new
-from harness.streams import open_console
+from harness.streams import open_console, print_json_text
 from harness.studies.plan.inputs import read_inputs
 from harness.studies.plan.model import plan_launch
 from harness.studies.plan.page import PAGE, locustfile_of, plan_page, plan_rows, show
@@ -51,7 +51,7 @@ def run(args: Namespace) -> int:
     }
     kept = write_json(folder / "plan.json", facts)
     if args.json:
-        print(kept.read_text())
+        print_json_text(kept.read_text(encoding="utf-8"))
         return ExitCode.PASS
     console = open_console()
     show(rows, plan, console)

@@ -18,7 +18,7 @@ def run(args: Namespace) -> int:
     """Write or list."""
     console = open_console()
     if args.what == "init":
-        write_new(args.targets, deploy.path("targets.toml").read_text())
+        write_new(args.targets, deploy.path("targets.toml").read_text(encoding="utf-8"))
         console.print(f"wrote {args.targets}: fill it in, then harness preflight --target NAME")
         return ExitCode.PASS
     if args.what == "regions":

@@ -348,7 +348,7 @@ def read_target(name: str, file: Path) -> Terms:
 def read_targets(file: Path) -> dict[str, Terms]:
     """All targets of a file by name. Raises ConfigError naming file, target and key."""
     try:
-        data = parse_toml(file.read_text())
+        data = parse_toml(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         why = f"there is no file of targets {str(file)!r}; harness target init writes one"
         raise ConfigError(why) from None

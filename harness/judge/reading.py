@@ -153,7 +153,7 @@ def _made(run_dir: Path) -> dict[str, Any]:
 def read_objectives(path: Path) -> tuple[Objective, ...]:
     """The objectives of a TOML file. Raises ConfigError naming file, line and key."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"there is no file of objectives {str(path)!r}") from None
     except (OSError, UnicodeDecodeError) as error:

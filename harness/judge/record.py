@@ -547,7 +547,7 @@ def _invalid(
         reasons.append(miscounted)
     failures = RunDirectory(directory).failures
     if failures.exists():
-        reasons += failures.read_text().splitlines()
+        reasons += failures.read_text(encoding="utf-8").splitlines()
     return reasons
 
 

@@ -408,7 +408,8 @@ class Run:
             return
         self.failures.append(why)
         LOG.error("the figures can't be trusted: %s", why)
-        with contextlib.suppress(OSError), RunDirectory(self.directory).failures.open("a") as file:
+        failures = RunDirectory(self.directory).failures
+        with contextlib.suppress(OSError), failures.open("a", encoding="utf-8") as file:
             file.write(why + "\n")
         if not self._dispatch.shut:
             self._stop_arrivals()

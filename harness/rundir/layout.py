@@ -164,7 +164,10 @@ def make_run_directory(reports: Path, run_id: str) -> Path:
         probe = _beside(directory / "writable")
         probe.touch()
         probe.unlink()
-        with contextlib.suppress(FileExistsError), (reports / ".gitignore").open("x") as file:
+        with (
+            contextlib.suppress(FileExistsError),
+            (reports / ".gitignore").open("x", encoding="utf-8") as file,
+        ):
             file.write("*\n")  # ledgers hold tokens: nothing of a run goes into anybody's history
     except OSError as error:
         raise ConfigError(

@@ -375,7 +375,8 @@ def reason_in(log: Path, otherwise: Callable[[str], str]) -> str:
 
     ``otherwise``: what to say of the last line where there is no error; it may be empty.
     """
-    lines = list(map(plain_line, log.read_text(errors="replace").strip().splitlines()))
+    text = log.read_text(encoding="utf-8", errors="replace")
+    lines = list(map(plain_line, text.strip().splitlines()))
     errors = [place for place, line in enumerate(lines) if line.startswith("error: ")]
     if not errors:
         return otherwise(lines[-1] if lines else "")

@@ -66,10 +66,10 @@ class SessionsTab:
         return jsonify({"success": False, "message": why})
 
     def _page(self) -> Response:
-        return Response((PAGE / "sessions.html").read_text(), mimetype="text/html")
+        return Response((PAGE / "sessions.html").read_text(encoding="utf-8"), mimetype="text/html")
 
     def _script(self) -> Response:
-        return Response((PAGE / "tab.js").read_text(), mimetype="text/javascript")
+        return Response((PAGE / "tab.js").read_text(encoding="utf-8"), mimetype="text/javascript")
 
     def _state(self) -> Response:
         live: Live = self._plugin.live

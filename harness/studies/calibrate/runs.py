@@ -323,7 +323,7 @@ def _run(
     """The directory of a run of this story in ``out``."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / "story.py"
-    path.write_text(story)
+    path.write_text(story, encoding="utf-8")
     command = _command(rises, path, length_s + 2)
     return watch_run(command, out, look=look, environment=_environment())
 

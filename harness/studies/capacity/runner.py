@@ -162,7 +162,8 @@ def begin_search(options: Mapping[str, Any], out: Path) -> Search:
     search.directory = make_run_directory(out, f"capacity-{new_run_id()}")
     if options["objectives"]:
         lines = "\n".join(f"    {orjson.dumps(text).decode()}," for text in options["objectives"])
-        (search.directory / "objectives.toml").write_text(f"objectives = [\n{lines}\n]\n")
+        text = f"objectives = [\n{lines}\n]\n"
+        (search.directory / "objectives.toml").write_text(text, encoding="utf-8")
     search.save()
     return search
 
