@@ -3,12 +3,10 @@
 import ast
 import re
 from functools import cache
-from pathlib import Path
 
 import pytest
 from docs.manual import PAGES
-
-import harness
+from source import modules
 
 PAGE = PAGES["troubleshooting.md"]
 MESSAGES = re.findall(r"^\| `(.+?)` \|", PAGE, re.MULTILINE)
@@ -18,8 +16,8 @@ MESSAGES = re.findall(r"^\| `(.+?)` \|", PAGE, re.MULTILINE)
 def said() -> list[str]:
     """Every text in the package; a value in it is one odd character."""
     texts = []
-    for path in Path(harness.__file__).parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for nodes in modules().values():
+        for node in nodes:
             if isinstance(node, ast.JoinedStr):
                 parts = (v.value if isinstance(v, ast.Constant) else "\0" for v in node.values)
                 texts.append("".join(map(str, parts)))

@@ -2,18 +2,16 @@
 
 import ast
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
 import pytest
 from docs.manual import ALL
+from source import HARNESS, modules
 
-import harness
 from harness.cli.main import COMMANDS, main
 from harness.config.run_config import SETTINGS
 from harness.docs import TABLES, page
 
-PACKAGE = Path(harness.__file__).parent
 WORDS = (
     "usher", "muster", "conduct", "foresight", "upkeep", "oddities", "standings", "aftermath",
     "doze", "doors?", "undisturbed", "mistakes", "what has no", "a page of it",
@@ -28,16 +26,15 @@ SPEAKING = ("cli", "report", "studies", "preflight", "conform", "deploy", "confi
 """Packages whose sentences users read: in the terminal, on pages, in refusals."""
 
 
-def sentences(path: Path) -> Iterator[str]:
+def sentences(nodes: Iterable[ast.AST]) -> Iterator[str]:
     """Each text of more than one word in a module; no docstrings."""
-    tree = ast.parse(path.read_text())
     silent: set[int] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Expr):
             silent.add(id(node.value))
         elif isinstance(node, ast.JoinedStr):
             silent |= {id(part) for part in node.values}
-    for node in ast.walk(tree):
+    for node in nodes:
         if id(node) in silent:
             continue
         if isinstance(node, ast.JoinedStr):
@@ -52,7 +49,7 @@ def texts() -> Iterator[tuple[str, str]]:
     yield from ALL.items()
     for topic in TABLES:
         yield topic, page(topic)
-    for template in sorted(PACKAGE.glob("**/templates/*.html")):
+    for template in sorted(HARNESS.glob("**/templates/*.html")):
         yield template.name, template.read_text()
 
 
@@ -76,14 +73,14 @@ def test_help_uses_words_of_the_field(name: str, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize("package", SPEAKING)
 def test_sentences_use_words_of_the_field(package: str) -> None:
-    modules = sorted((PACKAGE / package).rglob("*.py"))
+    chosen = {name: nodes for name, nodes in modules().items() if name.startswith(f"{package}/")}
     found = [
-        (path.name, words, text)
-        for path in modules
-        for text in sentences(path)
+        (name, words, text)
+        for name, nodes in chosen.items()
+        for text in sentences(nodes)
         if (words := private(text))
     ]
-    assert modules
+    assert chosen
     assert found == []
 
 

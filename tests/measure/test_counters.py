@@ -2,12 +2,12 @@
 
 import ast
 from dataclasses import fields
-from pathlib import Path
+from pathlib import PurePath
 
 import pytest
 from pydantic import BaseModel
+from source import modules
 
-import harness
 from harness.guest.inbox import Finding
 from harness.judge.objective import JUDGED_COUNTERS
 from harness.judge.record import ENDS, sessions_block
@@ -16,14 +16,12 @@ from harness.load.dispatch import Counts
 from harness.measure.model import CLASSES, COUNTERS, GROUPS, CountedBy, Section, counters_of
 from harness.rundir.schema import Arrivals, Guests, Questions, Sessions, Stories
 
-ROOT = Path(harness.__path__[0])
-
 
 def counted_by_guests() -> set[str]:
     """The words by which the package of the guests counts: literals, and what frames are."""
     found = {str(one) for one in Finding}
-    for path in (ROOT / "guest").glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for module, nodes in modules().items():
+        for node in nodes if module.startswith("guest/") else ():
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 named = ast.unparse(node.func).endswith("recorder.count")
                 if named and isinstance(node.args[0], ast.Constant):
@@ -77,15 +75,16 @@ def test_an_objective_may_name_what_is_judged() -> None:
 def test_nobody_keeps_a_table_of_counts_beside_it() -> None:
     names = {one.name for one in COUNTERS.values() if not one.grouped}
     tables = []
-    for path in ROOT.rglob("*.py"):
+    for module, nodes in modules().items():
+        path = PurePath(module)
         if path.name in ("model.py", "schema.py") or "simulator" in path.parts:
             continue
         if path.name == "visit.py":
             continue  # what a person is told of one frame, while it comes
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes:
             keys = node.keys if isinstance(node, ast.Dict) else []
             words = [key.value for key in keys if isinstance(key, ast.Constant)]
             texts = [one for one in getattr(node, "values", []) if isinstance(one, ast.Constant)]
             if len(names.intersection(words)) >= 3 and texts:
-                tables.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+                tables.append(f"{module}:{node.lineno}")
     assert tables == []
