@@ -4,7 +4,7 @@ How the objectives stand in a part of a run: by the intervals of their figures, 
 such. Read from the files that the run's processes write, so also while it goes on.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
@@ -18,12 +18,13 @@ from harness.judge.reading import parse_record
 from harness.judge.record import DEFAULT_OBJECTIVES
 from harness.judge.series import FAILED
 from harness.judge.validity import ALLOWED
-from harness.measure.histogram import Histogram
+from harness.measure.histogram import Counted, combined, decoded
 from harness.measure.model import OPERATIONS, Outcome, Phase
 from harness.measure.recorder import censored_tag, corrected_tag, service_tag
 from harness.measure.snapshot import (
     Interval,
     Measurements,
+    TaggedHistogram,
     read_histograms,
     read_intervals,
     read_measurements,
@@ -89,28 +90,55 @@ class ObjectiveStanding:
         return self.shown.standing
 
 
-def read_window(
-    directory: Path, warmup_s: float, *, begin_s: float = 0.0, end_s: float | None = None
-) -> Window:
-    """The judged part of a run: all of its arrivals after the warm-up, or a part of these.
+class Written:
+    """What the processes of a run have written by now, read once for all of its windows."""
 
-    Raises ConfigError when it never ran.
-    """
-    running = [
-        interval
-        for path in RunDirectory(directory).all_intervals()
-        for interval in read_intervals(path)
-        if interval.phase == Phase.RUNNING
-    ]
-    if not running:
-        raise ConfigError(f"{directory.name}: the level never ran")
-    first = min(interval.ended_s - interval.length_s for interval in running) + warmup_s
-    last = max(interval.ended_s for interval in running)
-    return Window(first + begin_s, last if end_s is None else min(last, first + end_s))
+    def __init__(self, directory: Path) -> None:
+        self._run = RunDirectory(directory)
+        self._intervals = [
+            interval for path in self._run.all_intervals() for interval in read_intervals(path)
+        ]
+        self._lines: dict[str, list[TaggedHistogram]] = {}
+        self._decoded: dict[str, Counted] = {}
+
+    def window(
+        self, warmup_s: float, *, begin_s: float = 0.0, end_s: float | None = None
+    ) -> Window:
+        """The judged part of a run: all of its arrivals after the warm-up, or a part of these.
+
+        Raises ConfigError when it never ran.
+        """
+        running = [interval for interval in self._intervals if interval.phase == Phase.RUNNING]
+        if not running:
+            raise ConfigError(f"{self._run.path.name}: the level never ran")
+        first = min(interval.ended_s - interval.length_s for interval in running) + warmup_s
+        last = max(interval.ended_s for interval in running)
+        return Window(first + begin_s, last if end_s is None else min(last, first + end_s))
+
+    def intervals(self, window: Window) -> Iterator[Interval]:
+        """The intervals of all processes that lie in the window."""
+        return (one for one in self._intervals if window.holds(one.ended_s, one.length_s))
+
+    def by_second(self, tag: str, window: Window) -> dict[int, Counted]:
+        """Second → one of the histograms, over all processes. Raises ConfigError for a bad one."""
+        if tag not in self._lines:
+            self._lines[tag] = [
+                line
+                for path in self._run.all_histograms()
+                for line in read_histograms(path)
+                if line.tag == tag
+            ]
+        seconds: dict[int, list[Counted]] = defaultdict(list)
+        for line in self._lines[tag]:
+            if window.holds(line.started_s + line.length_s, line.length_s):
+                if line.encoded not in self._decoded:
+                    self._decoded[line.encoded] = decoded([line.encoded])
+                seconds[int(line.started_s)].append(self._decoded[line.encoded])
+        return {second: combined(parts) for second, parts in seconds.items()}
 
 
 def read_standings(
-    directory: Path,
+    written: Written,
     objectives: Sequence[Objective],
     window: Window,
     *,
@@ -124,7 +152,7 @@ def read_standings(
     ``whole`` is all that a finished run has measured: what was begun in the window and failed
     after it, or was still waited for at the end, counts.
     """
-    part = _Part(directory, window, progress, whole)
+    part = _Part(written, window, progress, whole)
     standings = {
         one.text: part.standing(one, verdicts.get(one.text, ""))
         for one in objectives
@@ -137,19 +165,11 @@ def read_standings(
     return {text: one for text, one in standings.items() if one is not None}
 
 
-def intervals_of(directory: Path, window: Window) -> Iterator[Interval]:
-    """The intervals of all processes that lie in the window."""
-    for path in RunDirectory(directory).all_intervals():
-        for interval in read_intervals(path):
-            if window.holds(interval.ended_s, interval.length_s):
-                yield interval
-
-
 @dataclass(frozen=True, slots=True)
 class _Part:
     """The judged part of a run, as :func:`read_standings` is given it."""
 
-    directory: Path
+    written: Written
     window: Window
     progress: float
     whole: Measurements | None
@@ -231,7 +251,7 @@ class _Part:
         window = self.window if self.whole is None else replace(self.window, last_s=inf)
         seconds: dict[int, list[int]] = {}
         many: Counter[Outcome] = Counter()
-        for interval in intervals_of(self.directory, window):
+        for interval in self.written.intervals(window):
             outcomes = dict(interval.outcomes.get(operation, {}))
             outcomes.pop(Outcome.CUT_SHORT, None)
             bad = {kind: outcomes[kind] for kind in kinds if outcomes.get(kind)}
@@ -255,22 +275,15 @@ class _Part:
 
     def _tried_by_second(
         self, operation: str, *, corrected: bool
-    ) -> tuple[dict[int, Histogram], Counter[int]]:
+    ) -> tuple[dict[int, Counted], Counter[int]]:
         """Second → the times of what came, and → how many never did; over all processes."""
         came_tag = (corrected_tag if corrected else service_tag)(operation)
         unknown_tag = censored_tag(operation, corrected=corrected)
-        times: dict[str, dict[int, Histogram]] = {came_tag: {}, unknown_tag: {}}
-        holds = self.window.holds
-        for path in RunDirectory(self.directory).all_histograms():
-            for line in read_histograms(path):
-                if line.tag in times and holds(line.started_s + line.length_s, line.length_s):
-                    second = times[line.tag].setdefault(int(line.started_s), Histogram())
-                    second.merge_encoded(line.encoded)
-        came, never = times[came_tag], Counter[int]()
-        for second_at, unknown in times[unknown_tag].items():
-            came[second_at] = came[second_at].without(unknown)
-            never[second_at] = unknown.count
-        for interval in intervals_of(self.directory, self.window):
+        came, never = self.written.by_second(came_tag, self.window), Counter[int]()
+        for second, unknown in self.written.by_second(unknown_tag, self.window).items():
+            came[second] = came[second].without(unknown)
+            never[second] = unknown.count
+        for interval in self.written.intervals(self.window):
             outcomes = interval.outcomes.get(operation, {})
             if failed := sum(outcomes.get(kind, 0) for kind in FAILED):
                 never[_second_of(interval)] += failed
@@ -325,7 +338,7 @@ class Level:
 def judged_so_far_s(directory: Path, *, warmup_s: float) -> float:
     """How long a level that is still going has been judged so far, in seconds; 0 at first."""
     try:
-        return read_window(directory, warmup_s).length_s
+        return Written(directory).window(warmup_s).length_s
     except ConfigError:
         return 0.0  # its files are not there yet
 
@@ -345,14 +358,14 @@ def look_at(
     Raises ConfigError when its files can't be read.
     """
     objectives = _parsed(read_start(directory).get("objectives", ()), directory)
-    shows = _shows(directory, objectives, warmup_s)
+    shows = _shows(Written(directory), objectives, warmup_s)
     return look(holding, shows, begin_s, end_s, least_s=least_s, suffices=suffices)
 
 
-def _shows(directory: Path, objectives: Sequence[Objective], warmup_s: float) -> Shows:
+def _shows(written: Written, objectives: Sequence[Objective], warmup_s: float) -> Shows:
     def shows(begin_s: float, end_s: float, progress: float) -> dict[str, Shown]:
-        window = read_window(directory, warmup_s, begin_s=begin_s, end_s=end_s)
-        standings = read_standings(directory, objectives, window, progress=progress, verdicts={})
+        window = written.window(warmup_s, begin_s=begin_s, end_s=end_s)
+        standings = read_standings(written, objectives, window, progress=progress, verdicts={})
         return {text: one.shown for text, one in standings.items()}
 
     return shows
@@ -378,7 +391,8 @@ def judge_run(
     expect(record.verdict is not None, f"{path}: verdict", "the run's verdict", "nothing")
     left = f"{path}: sessions.leftover"
     expect(record.sessions.leftover is not None, left, "how many were left over", "nothing")
-    window = read_window(directory, warmup_s, begin_s=begin_s, end_s=end_s)
+    written = Written(directory)
+    window = written.window(warmup_s, begin_s=begin_s, end_s=end_s)
     length_s = max(window.length_s, 0.001)
     holding = Holding(hold_s=length_s, longest_s=longest_s or length_s)
     verdicts = {entry.text: entry.verdict for entry in record.objectives}
@@ -386,13 +400,13 @@ def judge_run(
     progress = min(1.0, length_s / holding.longest_s)
     whole = read_measurements(directory)
     standings = read_standings(
-        directory, objectives, window, progress=progress, verdicts=verdicts, whole=whole
+        written, objectives, window, progress=progress, verdicts=verdicts, whole=whole
     )
     standings |= _within_chance(objectives, record, standings)
-    shows = _shows(directory, objectives, warmup_s)
+    shows = _shows(written, objectives, warmup_s)
     seen = look(holding, shows, begin_s, begin_s + length_s)
-    occupancy, replies_per_s, arrived_per_s = _means(directory, window)
-    judged, reason = _judge(record, standings, _own_limit(directory, window, occupancy, guests))
+    occupancy, replies_per_s, arrived_per_s = _means(written, window)
+    judged, reason = _judge(record, standings, _own_limit(written, window, occupancy, guests))
     session_s = occupancy / arrived_per_s if occupancy and arrived_per_s else None
     shown = {text: one.shown for text, one in standings.items()}
     of_limit = {text: one.of_limit for text, one in shown.items() if one.of_limit is not None}
@@ -446,7 +460,7 @@ def _within_chance(
 
 
 def _own_limit(
-    directory: Path, window: Window, occupancy: float | None, guests: float | None
+    written: Written, window: Window, occupancy: float | None, guests: float | None
 ) -> str:
     """What kept us from putting the load on that was asked for; empty when nothing did.
 
@@ -454,7 +468,7 @@ def _own_limit(
     """
     arrivals: Counter[str] = Counter()
     paced = 0
-    for interval in intervals_of(directory, window):
+    for interval in written.intervals(window):
         arrivals.update(interval.arrivals)
         paced += interval.counts.get("paced_connects", 0)
     late, started = arrivals["late"], arrivals["started"]
@@ -509,11 +523,11 @@ def _parsed(texts: Iterable[str], directory: Path) -> list[Objective]:
     return [parse_objective(text, place=directory.name) for text in texts]
 
 
-def _means(directory: Path, window: Window) -> tuple[float | None, float | None, float | None]:
+def _means(written: Written, window: Window) -> tuple[float | None, float | None, float | None]:
     """Occupancy over all processes, replies and arrivals per second."""
     occupancy = replies = arrivals = 0.0
     spans: dict[str, float] = {}
-    for interval in intervals_of(directory, window):
+    for interval in written.intervals(window):
         spans[interval.worker] = spans.get(interval.worker, 0.0) + interval.length_s
         occupancy += interval.sessions.get("occupancy", 0) * interval.length_s
         replies += interval.outcomes.get("reply", {}).get("ok", 0)

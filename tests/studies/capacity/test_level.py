@@ -21,11 +21,11 @@ from harness.measure.snapshot import IntervalWriter
 from harness.measure.statistics import Estimate
 from harness.studies.capacity.holding import Holding, Judged, Standing, judge_level, standing
 from harness.studies.capacity.level import (
+    Written,
     judge_run,
     judged_so_far_s,
     look_at,
     read_standings,
-    read_window,
 )
 
 MS = 1_000_000
@@ -173,8 +173,8 @@ def test_a_service_that_sheds_load_is_over_though_its_answers_are_fast(tmp_path:
 def test_an_objective_of_the_user_says_how_much_may_be_refused(tmp_path: Path) -> None:
     objectives = [parse_objective("delivered rate_limited < 40%")]
     directory = level(tmp_path, reply_ms=100, refused=35)
-    window = read_window(directory, 20)
-    standings = read_standings(directory, objectives, window, progress=1, verdicts={})
+    window = Written(directory).window(20)
+    standings = read_standings(Written(directory), objectives, window, progress=1, verdicts={})
     assert {text: one.standing for text, one in standings.items()} == {
         "delivered rate_limited < 40%": Standing.MET
     }
@@ -403,9 +403,9 @@ def run(directory: Path, *, errors_of_100: int, early: int = 0) -> Path:
 )
 def test_by_interval(tmp_path: Path, text: str, errors_of_100: int, expected: Standing) -> None:
     directory = run(tmp_path, errors_of_100=errors_of_100, early=50)
-    window = read_window(directory, 10)
+    window = Written(directory).window(10)
     standings = read_standings(
-        directory, [parse_objective(text)], window, progress=1.0, verdicts={text: "FAIL"}
+        Written(directory), [parse_objective(text)], window, progress=1.0, verdicts={text: "FAIL"}
     )
     assert standings[text].standing is expected
     assert standings[text].bounded
@@ -418,16 +418,16 @@ def test_what_has_no_interval_stands_by_the_runs_verdict(tmp_path: Path) -> None
     directory = run(tmp_path, errors_of_100=0)
     text = "reply count > 100"
     objectives = [parse_objective(text), parse_objective("dropped == 0")]
-    window = read_window(directory, 10, end_s=5)
+    window = Written(directory).window(10, end_s=5)
     assert window.length_s == pytest.approx(5)
     for verdict, expected in (("PASS", Standing.MET), ("FAIL", Standing.MISSED)):
         standings = read_standings(
-            directory, objectives, window, progress=1, verdicts={text: verdict}
+            Written(directory), objectives, window, progress=1, verdicts={text: verdict}
         )
         assert {name: one.standing for name, one in standings.items()} == {text: expected}
-    assert read_standings(directory, objectives, window, progress=1, verdicts={}) == {}
+    assert read_standings(Written(directory), objectives, window, progress=1, verdicts={}) == {}
 
 
 def test_a_run_without_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="never ran"):
-        read_window(tmp_path, 1)
+        Written(tmp_path).window(1)
