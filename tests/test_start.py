@@ -25,6 +25,8 @@ NOT_TO_SUPERVISE = {
 """Of the process that starts Locust and looks after it: the simulator is a process of its own."""
 NOT_TO_SIMULATE = {"cryptography", "trustme", "numpy", "scipy", "pydantic", "rich", "gevent"}
 """A simulator without TLS is as light as its web server."""
+NOT_TO_END = {"scipy", "rich.progress"}
+"""The end of a run of a few guests: there is no interval to take, and nothing to be swept."""
 
 
 def imported(names: set[str], program: str) -> set[str]:
@@ -60,7 +62,7 @@ def test_who_simulates() -> None:
 
 
 STORY = """
-import sys
+import atexit, sys
 from locust import task
 from harness.load import GuestUser
 
@@ -71,15 +73,22 @@ class Guest(GuestUser):
             guest.say("hello")
             with open({seen!r}, "w") as seen:
                 print(*sys.modules, file=seen)
+
+@atexit.register
+def _():
+    with open({ended!r}, "w") as seen:
+        print(*sys.modules, file=seen)
 """
 
 
 def test_who_plays_guests(simulator: Any, tmp_path: Path) -> None:
-    seen, file = tmp_path / "seen", tmp_path / "guests.py"
-    file.write_text(STORY.format(seen=str(seen)))
+    seen, ended, file = tmp_path / "seen", tmp_path / "ended", tmp_path / "guests.py"
+    file.write_text(STORY.format(seen=str(seen), ended=str(ended)))
     words = ("run", str(file), "-u", "1", "-t", "3s", "--target", simulator.url)
     subprocess.run(
         [sys.executable, "-m", "harness", *words, "--reports", str(tmp_path / "reports")],
         cwd=ROOT, capture_output=True, timeout=90, check=False,
     )  # fmt: skip
     assert set(seen.read_text().split()) & LATER == set()
+    assert "harness.report.outputs" in ended.read_text().split()
+    assert set(ended.read_text().split()) & NOT_TO_END == set()

@@ -25,7 +25,6 @@ from typing import Any
 import gevent
 from gevent.pool import Pool
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from harness.clock import monotonic_ns, wall_ns
 from harness.config.target import Target
@@ -625,6 +624,8 @@ def _by_guests(
     sign_ins: tuple[str, ...],
     console: Console,
 ) -> int:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     settings = GuestSettings(target=target, tls=target.tls_context())
     with Progress(
         TextColumn("{task.description}"),
