@@ -3,6 +3,7 @@ locustfile, the modules beside it, scripts with their data, the targets file and
 from the master, and so do all options. Sign-ins and secrets do not.
 
 On the master: harness run FILE --master --expect-workers N --bind ADDRESS
+
 Ctrl-C lets conversations finish, again clears at once, a third time leaves.
 
 examples:

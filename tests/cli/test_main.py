@@ -35,6 +35,13 @@ def test_each_command_has_a_module_with_options_and_examples() -> None:
         assert without == [], name
 
 
+def test_a_command_in_a_help_does_not_run_into_the_next_sentence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["worker", "--help"]) == ExitCode.PASS
+    assert "--bind ADDRESS\n\nCtrl-C lets" in capsys.readouterr().out
+
+
 def test_options_are_not_abbreviated_and_the_like_is_suggested(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
