@@ -69,10 +69,16 @@ def private_ca(host: str, *more: str) -> Iterator[tuple[ssl.SSLContext, Path]]:
 
 
 def kept_in() -> Path | None:
-    """Where this user's programs keep their state; None for a user who has no home."""
+    """Where this user's programs keep their state; None for a user who has no home.
+
+    A relative path is none (so the XDG base directory specification): it would be another folder
+    wherever a command is started.
+    """
+    folder = Path(ENVIRONMENT.get("XDG_STATE_HOME", ""))
     with suppress(RuntimeError):
-        folder = ENVIRONMENT.get("XDG_STATE_HOME") or Path.home() / ".local/state"
-        return Path(folder, "harness", "simulator")
+        if not folder.is_absolute():
+            folder = Path.home() / ".local/state"
+        return folder / "harness" / "simulator" if folder.is_absolute() else None
     return None
 
 

@@ -35,6 +35,18 @@ def test_where_nothing_can_be_kept_the_ca_is_gone_afterwards(
     assert not ca_file.exists()
 
 
+@pytest.mark.parametrize("home", ["absolute", "relative"])
+def test_a_relative_home_is_none(
+    home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", "relative")
+    monkeypatch.setenv("HOME", home if home == "relative" else str(tmp_path / home))
+    with private_ca("127.0.0.1") as (_, ca_file):
+        ssl.create_default_context(cafile=str(ca_file))
+    assert [path.name for path in tmp_path.iterdir()] == ["absolute"] * (home == "absolute")
+
+
 def test_a_damaged_ca_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     folder = tmp_path / "harness/simulator"
