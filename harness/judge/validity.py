@@ -29,7 +29,7 @@ import orjson
 from harness.errors import ConfigError
 from harness.judge.gate import at_most
 from harness.judge.objective import Objective
-from harness.measure.model import COMING, GROUPS, Outcome, interval_s
+from harness.measure.model import COMING, GROUPS, Outcome, Phase, interval_s
 from harness.measure.snapshot import Interval
 from harness.rundir.layout import (
     ABORTED,
@@ -81,6 +81,7 @@ def not_offered(
     reasons = [
         _turned_away(arrivals, judged_counters, never_asked, lost),
         _paused(arrivals, judged_counters),
+        _stood_paused(start, intervals),
         _slots_gone(arrivals, start.get("slots")),
         _cap(start, intervals),
         _slots_kept_empty(start, arrivals, ran),
@@ -124,6 +125,25 @@ def _paused(arrivals: Mapping[str, int], judged: Collection[str]) -> str:
     if "paused" in judged or paused <= ALLOWED * due:
         return ""
     return f"of {due:,} arrivals due, {paused:,} fell into a pause of the run: no guest came"
+
+
+def _stood_paused(start: Mapping[str, Any], intervals: Sequence[Interval]) -> str:
+    """Nothing comes due in a closed workload: its pause is told by its length, to an interval."""
+    if start.get("schedule"):
+        return ""
+    lengths: dict[str, dict[str, float]] = {}
+    for one in intervals:
+        phases = lengths.setdefault(one.worker, dict.fromkeys(COMING, 0.0))
+        if one.phase in phases:
+            phases[one.phase] += one.length_s
+    paused_s = max((phases[Phase.PAUSED] for phases in lengths.values()), default=0.0)
+    whole_s = max((sum(phases.values()) for phases in lengths.values()), default=0.0)
+    if paused_s <= ALLOWED * whole_s:
+        return ""
+    return (
+        f"the run was paused for {duration_text(round(paused_s))} of "
+        f"{duration_text(round(whole_s))}: no guest came then"
+    )
 
 
 def _slots_gone(arrivals: Mapping[str, int], slots: Any) -> str:

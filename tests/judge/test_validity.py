@@ -150,3 +150,19 @@ def test_what_was_due_in_a_pause_was_not_offered_unless_an_objective_says_how_mu
     assert sentence == "of 600 arrivals due, 10 fell into a pause of the run: no guest came"
     assert reasons(ALL, arrivals, "paused", ran_s=62) == []
     assert reasons(ALL, arrivals | {"paused": 6}, ran_s=62) == []
+
+
+def test_a_closed_run_that_was_paused_did_not_offer_its_load_meanwhile() -> None:
+    def told(start: dict[str, Any], paused: int) -> list[str]:
+        phases = ["paused" if 20 <= second < 20 + paused else "running" for second in range(240)]
+        intervals = [interval(second + 1.0, phase) for second, phase in enumerate(phases)]
+        other = [replace(one, worker="v") for one in intervals]
+        start = start | {"options": {"run_time_s": 240}}
+        return not_offered(start, [*intervals, *other], {"due": 900, "started": 900}, ())
+
+    assert told(CLOSED, 2) == []
+    assert told(CLOSED, 12) == [
+        f"{NOT_OFFERED}the run was paused for 12s of 4m: no guest came then"
+    ]
+    open_one = ALL | {"schedule": {"count": 900, "duration_s": 240.0}}
+    assert told(open_one, 12) == []  # of these it is known what came due in it

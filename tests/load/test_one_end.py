@@ -75,6 +75,26 @@ def test_a_time_limit_while_the_end_of_a_schedule_is_made(simulator: Any, tmp_pa
     assert output.count("verdict ") == 1
 
 
+LOOKED_UP = """
+import inspect
+from locust import events
+
+@events.spawning_complete.add_listener
+def tell(**_):
+    # Locust's stop() asks for these, and looks at each module's file that is not among them.
+    print("known files:", len(inspect.modulesbyfile) > 300, flush=True)
+"""
+
+
+@pytest.mark.process
+def test_the_end_holds_nobody_up_to_see_where_it_was_asked_for(
+    simulator: Any, tmp_path: Path
+) -> None:
+    file = locustfile(tmp_path, more=LOOKED_UP)
+    _, output = finish(start(file, tmp_path, simulator.url, "-u", "1", "-t", "1s"))
+    assert "known files: True" in output
+
+
 class Idle(User):
     """Does nothing."""
 
