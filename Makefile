@@ -23,7 +23,6 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # Tests wait for processes more than they compute: more of them at once than there are cores.
 TESTS_AT_ONCE ?= 6
-AT_ONCE := -p tests.at_once --at-once
 ASIDE := .aside.log
 
 .DEFAULT_GOAL := help
@@ -49,10 +48,10 @@ else
 endif
 
 test-others: $(DEV_READY)
-	$(BIN)/python -m pytest -m 'not (long or pure or slow)' $(AT_ONCE) $(TESTS_AT_ONCE)
+	$(BIN)/python -m pytest -m 'not (long or pure or slow)' --numprocesses $(TESTS_AT_ONCE) --dist worksteal
 
 test-fast: $(DEV_READY)
-	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -m 'not process and not slow and not long' $(or $(ARGS),$(AT_ONCE) 2)
+	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -m 'not process and not slow and not long' $(or $(ARGS),--numprocesses 2)
 
 test-long: test-longest
 	$(MAKE) crash-matrix validity-matrix bench-accuracy bench-long ARGS=
