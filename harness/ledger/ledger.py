@@ -322,6 +322,7 @@ class Ledger:
         group = self._collecting if self._collecting else self._writing
         if group is not None:
             group.written.wait()
+            gevent.sleep(0)  # the event wakes all who wait in one turn of the loop: as many stalls
         self._check()
 
     def close(self) -> None:

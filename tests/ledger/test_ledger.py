@@ -11,6 +11,7 @@ import pytest
 from harness.errors import LedgerError
 from harness.ledger.ledger import Insert, Ledger, Stage, Store
 from harness.ledger.reader import read_account
+from tests.turns import turns
 
 
 def stored(path: Path) -> list[tuple[str, str, str]]:
@@ -119,3 +120,20 @@ def test_whoever_asks_is_told_of_what_has_reached_the_disk(path: Path) -> None:
     assert told == ["t1"]
     assert stored(path) == [("t1", "intended", "")]
     ledger.close()
+
+
+def test_those_who_waited_for_one_commit_do_not_go_on_all_at_once(path: Path) -> None:
+    """What each of them does then is much more than a turn of the loop may take for all."""
+    store = Store(path, {})
+    ledger, gone = Ledger(store), []
+
+    def guest(number: int) -> None:
+        ledger.record_intent(f"t{number}")
+        ledger.flush()
+        gone.append(number)
+
+    with gevent.Timeout(20), turns(lambda: len(gone)) as counted:
+        gevent.joinall([gevent.spawn(guest, number) for number in range(1000)], raise_error=True)
+    ledger.close()
+    assert gone == list(range(1000))
+    assert max(counted.portions) <= 100
