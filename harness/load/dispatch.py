@@ -361,6 +361,15 @@ def _leaving(user: Any) -> bool:
     return getattr(user, "_state", "") == "stopping"
 
 
+def _take_turn() -> None:
+    """Go on later, in turn with others.
+
+    An event wakes all who wait for it in one turn of the loop: slots by the thousand would hold up
+    the guests in session. What is due on the loop runs only until others have to have it.
+    """
+    gevent.sleep(0)
+
+
 class Dispatcher:
     """Of one process. ``arrivals`` are those of an open workload; without them it is closed.
 
@@ -388,7 +397,7 @@ class Dispatcher:
         self._admitted = 0
         self._shut = Event()
         self._going = Event()
-        """cleared while the run is paused"""
+        """cleared while the run is paused and not over"""
         self._going.set()
         self._last = Counts()
 
@@ -402,14 +411,16 @@ class Dispatcher:
 
         Raises StopUser when there is none any more.
         """
-        if self.slots is None and not self.shut:
-            gevent.wait([self._going, self._shut], count=1)  # while the run is paused
+        while self.slots is None and not self._going.is_set():  # while the run is paused
+            self._going.wait()
+            _take_turn()
         # Between this look at the cap and the counting nobody else may have a turn.
         if self._max_sessions is not None and self._admitted >= self._max_sessions:
             if not self.counts.at_cap:
                 LOG.info("the cap of %s sessions is reached", self._max_sessions)
             self.counts.at_cap = 1
             self._shut.wait()  # the cap is reached; those in session may finish
+            _take_turn()
         if self.shut:
             raise StopUser
         self._admitted += 1
@@ -448,6 +459,7 @@ class Dispatcher:
             return
         try:
             if self._shut.wait((at_ns - now_ns) / 1e9):
+                _take_turn()
                 raise StopUser
         finally:  # also where Locust takes the slot away
             self.counts.held_ms += (monotonic_ns() - now_ns) // 1_000_000
@@ -456,7 +468,7 @@ class Dispatcher:
         """No new guests while it is on."""
         if self.slots is not None:
             self.slots.pause(on)
-        if on:
+        if on and not self.shut:
             self._going.clear()
         else:
             self._going.set()
@@ -467,6 +479,7 @@ class Dispatcher:
         Arrivals that were turned away because no slot of their class ever asked for one, by class.
         """
         self._shut.set()
+        self._going.set()
         if self.slots is None:
             return {}
         # At the cap those that asked had to wait outside.
