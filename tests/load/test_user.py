@@ -4,13 +4,16 @@ import random
 from types import SimpleNamespace
 from typing import Any
 
+import gevent
 import pytest
-from locust import between
+from locust import between, task
+from locust.env import Environment
 from locust.exception import RescheduleTask, StopUser
 
 from harness.errors import ConfigError, ConnectionLost, LedgerError, ServiceError
 from harness.load.user import GuestUser
 from harness.workload.think import lognormal
+from tests.turns import turns
 
 
 class Session:
@@ -167,3 +170,22 @@ def test_a_guest_who_can_not_be_signed_in_is_counted(
 def test_between_two_tests_a_slot_stops() -> None:
     with pytest.raises(StopUser), slot(None).guest():
         pass
+
+
+class Waiting(GuestUser):
+    """A slot for which no guest comes."""
+
+    @task
+    def wait_for_ever(self) -> None:
+        gevent.sleep(3600)
+
+
+def test_slots_are_started_a_few_at_a_time() -> None:
+    """They may come while guests are in session: a worker was lost, or the users are more now."""
+    runner = Environment(user_classes=[Waiting]).create_local_runner()
+    with turns(lambda: runner.user_count) as counted, gevent.Timeout(20):
+        runner.start(1000, spawn_rate=1000)
+        runner.spawning_greenlet.join()
+    assert sum(counted.portions) == 1000
+    assert max(counted.portions) <= 100
+    runner.quit()
