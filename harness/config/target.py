@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from harness.config.run_config import ENVIRONMENT, SIMULATOR_NAME, TARGETS
 from harness.errors import ConfigError
-from harness.toml_text import parse_toml
+from harness.foreign import parse_toml
 from harness.units import rate_per_s
 
 EXAMPLE_URL = "ws://127.0.0.1:PORT/v1?deploymentId=UUID"

@@ -12,7 +12,7 @@ from typing import Any
 from harness.conform import known
 from harness.conform.known import Odd, kind_of, shown
 from harness.errors import RemoteProtocolError
-from harness.json_values import inner, objects, text
+from harness.foreign import inner, objects, text
 from harness.protocol.codec import decode
 from harness.units import duration_text
 from harness.workload.har.reading import (

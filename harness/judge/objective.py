@@ -42,8 +42,8 @@ from math import isfinite
 from typing import Any
 
 from harness.errors import ConfigError
+from harness.foreign import parse_toml
 from harness.measure.model import COUNTERS, GROUPS, OPERATIONS, outcomes_of
-from harness.toml_text import parse_toml
 from harness.units import duration_text, seconds
 
 GENERATOR_LAG = "generator_lag"

@@ -22,7 +22,7 @@ from harness.clock import monotonic_ns
 from harness.config.run_config import CLIENT_ID, CLIENT_SECRET, ENVIRONMENT
 from harness.config.target import Target
 from harness.errors import ConfigError, PlatformApiError
-from harness.json_values import an_object, inner, objects, parse
+from harness.foreign import an_object, inner, objects, parse_json
 from harness.units import read_retry_after_s
 
 CALLS_PER_MINUTE = 280
@@ -246,7 +246,7 @@ class PlatformApi:
 
 def _decoded(answer: urllib3.BaseHTTPResponse) -> Any:
     try:
-        body = parse(answer.data) if answer.data else {}
+        body = parse_json(answer.data) if answer.data else {}
     except ValueError:
         body = {}
         if answer.status < 400:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from harness.errors import PlatformApiError
-from harness.json_values import an_object, objects
+from harness.foreign import an_object, objects
 from harness.platform_api.client import PlatformApi
 from harness.units import parse_iso
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from harness.config.guard import Refusal
 from harness.errors import safe_quote
-from harness.json_values import an_object, inner
+from harness.foreign import an_object, inner
 from harness.platform_api.client import CONNECTIONS, MESSAGES, REQUESTS, WORDS
 from harness.platform_api.conversations import Standing
 from harness.preflight.stamp import Learned

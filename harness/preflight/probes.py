@@ -20,7 +20,7 @@ from harness.config.guard import Intent, Rule, refusals
 from harness.config.run_config import ENVIRONMENT
 from harness.config.target import Terms
 from harness.errors import ConfigError, PlatformApiError, TransportError
-from harness.json_values import an_object, parse
+from harness.foreign import an_object, parse_json
 from harness.machine import Share, raise_file_limit, shortfalls, this_machine
 from harness.platform_api.client import (
     CONNECTIONS,
@@ -251,7 +251,7 @@ def fetch_config(terms: Terms) -> tuple[Mapping[str, Any] | None, float | None, 
             if answer.status == 403:
                 why += " (so it is for an unknown deployment id)"
             return None, None, Check("config.json", FAIL, why)
-        config = parse(answer.body)
+        config = parse_json(answer.body)
     except (TransportError, OSError, ValueError) as error:
         return None, None, Check("config.json", FAIL, str(error))
     offset_s = None
@@ -276,7 +276,7 @@ def fetch_domains(terms: Terms) -> Mapping[str, Any] | None:
         return None
     try:
         answer = _fetch(terms, terms.config_url.rpartition("/")[0] + "/domains.json")
-        domains = parse(answer.body) if answer.status == 200 else None
+        domains = parse_json(answer.body) if answer.status == 200 else None
     except (ConfigError, TransportError, OSError, ValueError):
         return None
     return domains if isinstance(domains, dict) else None

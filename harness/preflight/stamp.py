@@ -21,7 +21,7 @@ import orjson
 from harness.config.guard import Intent, Rule, Stamp, refusals, standing, stop_by
 from harness.config.target import Terms
 from harness.errors import ConfigError, PreflightRefused, listed
-from harness.json_values import an_object
+from harness.foreign import an_object
 from harness.rundir.layout import RunDirectory, preflight_stamp, write_json
 
 

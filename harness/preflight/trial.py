@@ -19,9 +19,9 @@ import orjson
 from harness.clock import monotonic_ns, wall_ns
 from harness.config.target import Terms
 from harness.errors import ConfigError, HarnessError, PlatformApiError, safe_quote
+from harness.foreign import an_object, inner
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings, read_sign_ins
-from harness.json_values import an_object, inner
 from harness.ledger.ledger import Ledger, Store, Tokens, guest_tag
 from harness.ledger.reader import meta_of_this_process, read_leftovers
 from harness.measure.recorder import Recorder

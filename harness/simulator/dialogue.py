@@ -41,8 +41,7 @@ from random import Random
 from typing import Any
 
 from harness.errors import ConfigError
-from harness.json_values import inner, objects
-from harness.toml_text import parse_toml
+from harness.foreign import inner, objects, parse_toml
 from harness.units import duration_text, seconds
 from harness.workload.har import reading
 from harness.workload.har.reading import Kind, Moment, read_recording

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from harness.json_values import inner
+from harness.foreign import inner
 from harness.simulator import frames
 from harness.simulator.guest_api.connection import Refused
 from harness.simulator.guest_api.sessions import BLOCKED_EXTENSIONS, session_for

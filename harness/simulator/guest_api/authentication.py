@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from harness.json_values import inner
+from harness.foreign import inner
 from harness.simulator import frames
 from harness.simulator.guest_api import messages as presence
 from harness.simulator.guest_api import sessions

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from aiohttp import web
 
-from harness.json_values import inner, objects
+from harness.foreign import inner, objects
 from harness.simulator import frames
 from harness.simulator.behaviour.conversing import conversation_of
 from harness.simulator.frames import dashed

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from harness.json_values import inner
+from harness.foreign import inner
 from harness.simulator import frames
 from harness.simulator.guest_api.connection import Refused
 from harness.simulator.rest import api_error, guarded, json_response

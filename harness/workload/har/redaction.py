@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from harness.json_values import all_objects
-from harness.json_values import text as string
+from harness.foreign import all_objects
+from harness.foreign import text as string
 from harness.workload.har.reading import Recording, parsed
 
 SHORTEST_SECRET = 4

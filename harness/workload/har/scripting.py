@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import ConfigError
-from harness.json_values import an_object, inner
+from harness.foreign import an_object, inner
 from harness.units import duration_text
 from harness.workload.data import MAX_TEXT_BYTES
 from harness.workload.har.reading import (

@@ -1,11 +1,24 @@
-"""Parts of JSON that somebody else wrote: what has another form than expected is not there."""
+"""JSON and TOML that somebody else wrote: what has another form than expected is not there."""
 
 import json
+import tomllib
 from collections.abc import Iterator
 from typing import Any
 
 
-def parse(text: str | bytes) -> Any:
+def parse_toml(text: str) -> dict[str, Any]:
+    """The tables of a TOML text. Raises ValueError for whatever can't be read."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except ValueError:
+        raise ValueError("a number is too long") from None
+
+
+def parse_json(text: str | bytes) -> Any:
     """The value of a JSON text. Raises ValueError, also for one that is nested too deeply."""
     try:
         return json.loads(text)
