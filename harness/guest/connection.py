@@ -450,9 +450,9 @@ class Connection:
         self.session.send(Send.CHECK)
         if self._pace is not None:
             self._pace.book(monotonic_ns(), message=False)
-        request = requests.health_check(self.token)
-        self.send(request, "health_check", None)
-        return str(request["tracingId"])
+        tracing_id = self.next_id()
+        self.send(requests.health_check(self.token, tracing_id), "health_check", None)
+        return tracing_id
 
     def _await(
         self, done: Callable[[], bool], what: str, within_s: float, operation: str | None

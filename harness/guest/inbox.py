@@ -35,7 +35,7 @@ from harness.protocol.codec import (
     decode,
 )
 from harness.protocol.codec import SessionExpired as ExpiredEvent
-from harness.protocol.requests import HEALTH_CHECK_TRACING_ID, ErrorCode, MessageClass
+from harness.protocol.requests import ErrorCode, MessageClass
 from harness.protocol.session import (
     AWAITS_CONFIGURED,
     CLEARED,
@@ -435,7 +435,7 @@ class Inbox:
 
     def _unawaited(self, tracing_id: str, message: Message, finding: Finding) -> Finding:
         """The echo of something that is not pending (any more)."""
-        if not tracing_id or tracing_id == HEALTH_CHECK_TRACING_ID:
+        if not tracing_id:
             if message.is_response:
                 return Finding.LATE
             return finding if message.presence else Finding.UNMATCHED

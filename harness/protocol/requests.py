@@ -67,9 +67,6 @@ class ErrorCode(IntEnum):
 CLOSE_GOING_AWAY = 1001
 """Ends a connection that is idle or too old."""
 
-HEALTH_CHECK_TRACING_ID = "SGVhbHRoQ2hlY2tNZXNzYWdlSWQ="
-"""base64 of "HealthCheckMessageId": what the vendor's SDK marks its echo requests with."""
-
 MAX_TEXT_BYTES = 4096
 """A text longer than this is answered with 4011 (limits page)."""
 MAX_CUSTOM_ATTRIBUTE_BYTES = 2048
@@ -202,12 +199,16 @@ def typing(token: str, tracing_id: str) -> Request:
     return _event(token, tracing_id, {"eventType": "Typing", "typing": {"type": "On"}}, None)
 
 
-def health_check(token: str) -> Request:
-    """The echo request; its fixed tracingId tells its answer from every message."""
+def health_check(token: str, tracing_id: str) -> Request:
+    """The echo request.
+
+    Its own tracingId each time, as in the vendor's Java SDK: by the mobile SDK's fixed one a late
+    answer would be taken for that of the next request.
+    """
     return {
         "action": Action.ECHO,
         "token": token,
-        "tracingId": HEALTH_CHECK_TRACING_ID,
+        "tracingId": tracing_id,
         "message": {"type": "Text", "text": "ping"},
     }
 

@@ -203,6 +203,31 @@ def test_a_health_check_that_is_cut_off_has_not_been_answered() -> None:
     assert recorder.take().outcomes["health_check"] == {Outcome.LOST: 1}
 
 
+def test_a_late_answer_to_a_health_check_is_none_to_the_next() -> None:
+    def script(peer: Peer) -> None:
+        configured(peer)
+        first, second = peer.receive(), peer.receive()
+        assert first is not None
+        assert second is not None
+        body = {"text": "ping", "type": "Text", "direction": "Inbound", "id": "e1"}
+        late = {"type": "response", "class": "StructuredMessage", "code": 200, "body": body}
+        peer.send({**late, "tracingId": first["tracingId"]})
+        peer.receive()
+
+    recorder = Recorder()
+    with FakeServer(script) as server:
+        line = line_to(server, recorder)
+        line.connect()
+        line.configure()
+        for within_s in (0.05, 0.4):
+            with pytest.raises(ReplyTimeout):
+                line.health_check(within_s=within_s)
+        line.close()
+    taken = recorder.take()
+    assert taken.outcomes["health_check"] == {Outcome.TIMEOUT: 2}
+    assert taken.counts["late_message"] == 1
+
+
 def test_tracing_ids_have_the_shape_of_a_uuid_and_tell_their_order() -> None:
     with FakeServer(configured) as server:
         line = line_to(server)

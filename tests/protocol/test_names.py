@@ -3,12 +3,6 @@
 from harness.protocol import requests as names
 
 
-def test_the_health_check_id_is_the_vendors() -> None:
-    import base64
-
-    assert base64.b64decode(names.HEALTH_CHECK_TRACING_ID) == b"HealthCheckMessageId"
-
-
 def test_the_nine_actions_of_the_mobile_sdk_are_known() -> None:
     assert {"configureSession", "onMessage", "echo", "getJwt", "closeSession"} <= set(names.Action)
 

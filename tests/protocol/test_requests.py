@@ -35,7 +35,8 @@ def test_join_and_health_check() -> None:
     joined = requests.join("T", "X", custom_attributes={"guest": "7"})["message"]
     assert joined["events"][0]["presence"] == {"type": "Join"}
     assert joined["channel"]["metadata"]["customAttributes"] == {"guest": "7"}
-    assert requests.health_check("T")["tracingId"] == "SGVhbHRoQ2hlY2tNZXNzYWdlSWQ="
+    checked = requests.health_check("T", "X")
+    assert (checked["action"], checked["tracingId"]) == ("echo", "X")
 
 
 def test_choices_name_what_was_chosen_and_from_which_picker() -> None:
