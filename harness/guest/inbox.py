@@ -384,7 +384,10 @@ class Inbox:
                 finding = Finding.OUT_OF_ORDER
             else:
                 self._newest = time
-        if awaited := direction != "Inbound":
+        # Without a word of who said it, our own tracingId tells that it is an echo of ours.
+        if awaited := direction == "Outbound" or not (
+            direction == "Inbound" or (tracing_id or "").startswith(self._owner)
+        ):
             before = self._seen.first(message_id, self._lane) if message_id else None
             if before is not None and (before == self._lane or not before.startswith(self._owner)):
                 finding = self._unwanted(message, before, arrived_ns, seen_ns)

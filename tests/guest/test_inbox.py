@@ -87,6 +87,22 @@ def test_outbound_messages_are_kept_in_order_and_doubles_are_counted(rig: Rig) -
     assert rig.recorder.take().counts["duplicate"] == 1
 
 
+@pytest.mark.parametrize("direction", ["", None, "inbound"])
+def test_an_echo_that_does_not_say_who_spoke_answers_nothing(
+    rig: Rig, direction: str | None
+) -> None:
+    rig.get(CONFIGURED)
+    questions = rig.inbox.questions = Questions(rig.recorder, 1)
+    questions.ask("reply", 0, 1)
+    rig.inbox.pending["own-a"] = ("delivered", 0, 1)
+    rig.get(echo("own-a", direction=direction))
+    questions.close(5000, Outcome.UNANSWERED)
+    questions.end()
+    outcomes = rig.outcomes()
+    assert outcomes["delivered"] == {Outcome.OK: 1}
+    assert outcomes["reply"] == {Outcome.UNANSWERED: 1}
+
+
 BLANK = [
     {"text": ""},
     {"text": " \n\t"},
