@@ -435,9 +435,15 @@ def _of_group(objective: Objective, figures: Figures, *, unfinished: bool) -> _M
     if value is None or None in parts:
         return _Measured(None, f"{objective.subject} {objective.figure} is not in the record")
     whole = sum(part or 0.0 for part in parts)
-    cut = _number(section.get("cut")) or 0.0
+    questions = objective.subject == "questions"
+    cut = _number(section.get("cut_short" if questions else "cut")) or 0.0
+    if questions and objective.figure in ("asked", "answered", "cut_short"):
+        cut = 0.0  # all of them count: no answer has come to these
     note = f"{cut:,.0f} more were cut short by the end of the run" if cut else ""
-    if objective.figure not in ("failed", "broken_off") and objective.subject != "questions":
+    if questions:
+        whole -= cut
+        did = ENDED["guests"][2] if cut else did
+    elif objective.figure not in ("failed", "broken_off"):
         whole += cut
     doubt = "" if unfinished else _no_known_end(objective, section, value, whole)
     if whole <= 0:

@@ -300,6 +300,20 @@ def test_guests_and_stories_are_judged_by_those_that_came_to_an_end() -> None:
     assert verdict("stories broken_off < 1%", figures) == (Verdict.NO_DATA, None)
 
 
+def test_questions_that_the_end_cut_short_dilute_no_share_of_what_went_wrong() -> None:
+    figures = run_figures()
+    figures["questions"] = {"asked": 200, "answered": 92, "timed_out": 8, "cut_short": 100}
+    assert verdict("questions timed_out < 5%", figures) == (Verdict.FAIL, 0.08)
+    assert verdict("questions cut_short < 60%", figures) == (Verdict.PASS, 0.5)
+    assert verdict("questions answered > 90%", figures) == (Verdict.FAIL, 0.46)
+    figures["questions"] = {"asked": 9, "answered": 0, "timed_out": 0, "cut_short": 9}
+    told = judge_one(parse_objective("questions timed_out < 5%"), figures, percentile=nothing_more)
+    assert (told.verdict, told.note) == (
+        Verdict.NO_DATA,
+        "no question had come to an end by itself; 9 more were cut short by the end of the run",
+    )
+
+
 def test_guests_who_were_lost_with_their_process_may_have_ended_in_any_way() -> None:
     figures = run_figures()
     figures["guests"] = {"arrived": 120, "served": 100, "failed": 0, "cut": 0}
