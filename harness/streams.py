@@ -326,10 +326,24 @@ def print_json_text(text: str) -> None:
 
 
 def plain_table(*columns: str, left: bool = False) -> "Table":
-    """A table without lines. Columns stand at the right but the first, or all at the ``left``."""
+    """A table without lines. Columns stand at the right but the first, or all at the ``left``.
+
+    Where the terminal is too narrow for its longest words it breaks the lines of the table: cut
+    short they would be the names of nothing.
+    """
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.measure import Measurement
     from rich.table import Table
 
-    table = Table(
+    class Whole(Table):
+        def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+            for column in self.columns:
+                cells = (column.header, *column.cells)
+                words = (Measurement.get(console, options, cell).minimum for cell in cells)
+                column.min_width = max(column.min_width or 0, *words)
+            return super().__rich_console__(console, options)
+
+    table = Whole(
         box=None,
         pad_edge=False,
         padding=(0, 2, 0, 0),

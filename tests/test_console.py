@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.table import Table
 
-from harness.streams import open_console
+from harness.streams import open_console, plain_table
 
 
 def table() -> Table:
@@ -29,6 +29,17 @@ def test_no_blanks_at_line_ends(capsys: pytest.CaptureFixture[str], stderr: bool
     assert lines == [line.rstrip() for line in lines]
     assert lines[1].split() == ["a", "short"]
     assert "ä · →" in lines
+
+
+def test_no_word_of_a_table_is_cut_short(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    made = plain_table("figure", "verdict", "where", left=True)
+    made.add_row("session_open p95", "undecided", "webmessaging.example")
+    open_console().print(made)
+    words = ["figure", "verdict", "where", "session_open", "undecided", "webmessaging.example"]
+    assert capsys.readouterr().out.split() == [*words, "p95"]
 
 
 def test_a_terminal_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

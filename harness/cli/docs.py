@@ -7,7 +7,11 @@ examples:
   harness docs --search percentile
 """
 
-from rich.markdown import Markdown
+from typing import ClassVar
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.markdown import Markdown, TableElement
+from rich.table import Table
 from rich.text import Text
 
 from harness import docs
@@ -17,6 +21,20 @@ from harness.streams import as_shown, open_console
 
 MOST_BARS = 8
 """In a row of a table that is laid out; a row of n columns has n + 1."""
+
+
+class _FoldedTable(TableElement):
+    """Breaks a name that its column has no room for, where Rich's own leaves out its end."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for table in super().__rich_console__(console, options):
+            for column in table.columns if isinstance(table, Table) else ():
+                column.overflow = "fold"
+            yield table
+
+
+class _Page(Markdown):
+    elements: ClassVar = {**Markdown.elements, "table_open": _FoldedTable}
 
 
 def run(args: Namespace) -> int:
@@ -47,7 +65,7 @@ def run(args: Namespace) -> int:
         if most > MOST_BARS:
             console.print(Text(text))  # no terminal has room for such a table's columns
         else:
-            console.print(Markdown(text), soft_wrap=False)
+            console.print(_Page(text), soft_wrap=False)
     return ExitCode.PASS
 
 

@@ -38,11 +38,7 @@ def run(args: Namespace) -> int:
 
 def _table(listed: list[Listed]) -> Table:
     table = plain_table("run", "name", "target", "verdict", "left over", "age", "note", left=True)
-    table.columns[0].no_wrap = True
-    table.columns[0].min_width = max(len(one.run_id) for one in listed)  # half an id names no run
     table.columns[4].justify = "right"
-    for column in table.columns:
-        column.overflow = "fold"
     for one in listed:
         left = "?" if one.leftovers is None else f"{one.leftovers:,}"
         style = "red" if one.leftovers else ""

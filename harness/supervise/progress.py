@@ -193,6 +193,9 @@ class Progress:
             if histogram is not None and name not in ("dns", "tcp", "proxy", "tls", "upgrade"):
                 values = histogram.percentiles_ms([50, 95, 100])
                 table.add_row(name, f"{histogram.count:,}", *[milliseconds(v) for v in values])
+        for text in (head, account, arrivals):
+            # Else a live screen cuts off what a narrow terminal has no room for.
+            text.no_wrap, text.overflow = False, "fold"
         return Group(head, account, arrivals, table)
 
 

@@ -19,6 +19,16 @@ def test_topics_pages_and_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert "[bold]" not in lines
 
 
+def test_no_name_in_a_table_is_cut_short(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main(["docs", "metrics"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("…") == page("metrics").count("…")
+    assert max(map(len, shown.splitlines())) <= 40
+
+
 def test_every_page_is_a_topic_and_so_is_every_table_of_the_package() -> None:
     assert sorted(TOPICS) == sorted(path.stem for path in FOLDER.glob("*.md"))
     templates = FOLDER.parent / "deploy"

@@ -2,10 +2,12 @@
 
 import io
 import os
+import re
 from contextlib import closing, suppress
 from pathlib import Path
 
 from rich.console import Console
+from rich.live import Live
 
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
@@ -56,6 +58,22 @@ def test_processes_are_added_up(tmp_path: Path) -> None:
     assert "2 processes" in captured.get()
     assert "10 of 14 cleared, 3 to go" in captured.get()
     assert "reply" in captured.get()
+
+
+def test_a_narrow_terminal_shows_it_whole(tmp_path: Path) -> None:
+    write(tmp_path, "a", phase="clearing", occupancy=1)
+    progress = Progress(tmp_path, run_time_s=60)
+    progress.refresh()
+    file = io.StringIO()
+    console = Console(file=file, width=40, force_terminal=True, soft_wrap=True, color_system=None)
+    with Live(progress.view(), console=console, auto_refresh=False):
+        pass
+    shown = re.sub("\x1b\\[[0-9;?]*[A-Za-z]", "", file.getvalue())
+    assert max(map(len, shown.splitlines())) <= 40
+    words = " ".join(shown.split())
+    assert "clearing what is still open: 5 of 7 cleared, 1 to go" in words
+    assert "left over 1" in words
+    assert "dropped 1 errors 1" in words
 
 
 def test_what_was_not_measured_yet_is_not_in_the_line(tmp_path: Path) -> None:

@@ -249,7 +249,7 @@ def show(calibration: Calibration, console: Console) -> None:
     table = TerminalTable(title=title, title_justify="left")
     for heading in ("", "connection", "reached", "count on", "ended by"):
         right = heading in ("reached", "count on")
-        table.add_column(heading, justify="right" if right else "left")
+        table.add_column(heading, justify="right" if right else "left", overflow="fold")
     for row in rows_of(calibration):
         table.add_row(row.what, row.kind, row.reached, row.count_on, row.ended_by)
     console.print(table)

@@ -30,9 +30,9 @@ Rows = Sequence[tuple[str, str, str]]
 
 def show(rows: Rows, plan: LaunchPlan, console: Console) -> None:
     table = TerminalTable(title="Plan of the launch", title_justify="left", show_header=False)
-    table.add_column("what", style="bold")
-    table.add_column("figure", justify="right")
-    table.add_column("why")
+    table.add_column("what", style="bold", overflow="fold")
+    table.add_column("figure", justify="right", overflow="fold")
+    table.add_column("why", overflow="fold")
     for row in rows:
         table.add_row(*row)
     console.print(table)
