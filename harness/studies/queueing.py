@@ -8,10 +8,12 @@ with impatient customers" (1981).
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from math import exp, expm1, fsum, inf, isfinite, log, sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.signal import fftconvolve
@@ -200,6 +202,12 @@ def at_once_percentile(queue: Queue | ImpatientQueue, elsewhere: float, share: f
 
     ``elsewhere`` is the mean of an independent Poisson number of guests who need no server.
     """
+    return int(np.searchsorted(_at_most(queue, elsewhere), share))
+
+
+@lru_cache(maxsize=1)  # several percentiles are asked of a queue
+def _at_most(queue: Queue | ImpatientQueue, elsewhere: float) -> NDArray[np.float64]:
+    """How likely so many or fewer are there, by number."""
     leave = 1.0 / queue.patience_s if isinstance(queue, ImpatientQueue) else 0.0
     top = int(queue.load + elsewhere + 12 * sqrt(queue.load + elsewhere) + 40)
     while True:
@@ -212,7 +220,7 @@ def at_once_percentile(queue: Queue | ImpatientQueue, elsewhere: float, share: f
             break
         top *= 2
     whole = fftconvolve(weights / weights.sum(), poisson.pmf(np.arange(top), elsewhere))
-    return int(np.searchsorted(np.cumsum(whole), share))
+    return np.cumsum(whole)
 
 
 def servers_needed(load: float, enough: Callable[[int], bool]) -> int:
