@@ -48,7 +48,7 @@ else
 endif
 
 test-others: $(DEV_READY)
-	$(BIN)/python -m pytest -m 'not (long or pure or slow)' --numprocesses $(TESTS_AT_ONCE) --dist worksteal
+	$(BIN)/python -m pytest -m 'not (long or pure or slow)' --numprocesses $(TESTS_AT_ONCE) --dist loadgroup
 
 test-fast: $(DEV_READY)
 	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -m 'not process and not slow and not long' $(or $(ARGS),--numprocesses 2)

@@ -100,7 +100,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if collection_path.relative_to(TESTS).parts[0] not in PURE else None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what starts processes through a fixture, and what coverage counts."""
     for item in items:
         if STARTERS & set(getattr(item, "fixturenames", ())):
@@ -108,6 +109,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         others = [item.get_closest_marker(name) for name in ("process", "slow", "long")]
         if not any(others) and item.path.relative_to(TESTS).parts[0] in PURE:
             item.add_marker("pure")
+    if hasattr(config, "workerinput"):  # one of several processes
+        _order(items)
+
+
+def _order(items: list[pytest.Item]) -> None:
+    """First what waits for processes, then the small ones that fill what is left of the time.
+
+    Who must be alone comes last, when nobody has to end a long test first. Tests of a file that
+    share what they are made from stay together.
+    """
+    shared = {
+        item.path
+        for item in items
+        for made in item._fixtureinfo.name2fixturedefs.values()  # type: ignore[attr-defined]
+        if any(one.scope == "module" for one in made)
+    }
+    for item in items:
+        if item.path in shared:
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(TESTS))))
+    items.sort(
+        key=lambda one: (
+            one.get_closest_marker("alone") is not None,
+            one.get_closest_marker("process") is None,
+        )
+    )
 
 
 @pytest.hookimpl(wrapper=True)
