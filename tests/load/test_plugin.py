@@ -75,3 +75,44 @@ def note(environment, **_):
     seen = sum(type(thing) is Guest for thing in gc.get_objects())
     Path(__file__).with_name("seen").write_text(f"{seen} of {environment.runner.user_count}")
 """
+
+
+def test_the_garbage_collector_does_not_go_through_guests_as_they_become_more(
+    simulator: Any, tmp_path: Path
+) -> None:
+    """The more there are in session, the longer would each look at all of them stop them."""
+    file = locustfile(tmp_path, more=GROWING)
+    process = start(file, tmp_path, simulator.url, "-t", "3")
+    code, output = finish(process)
+    assert passed(code, output), output
+    assert (tmp_path / "seen").read_text() == "0 whole collections"
+
+
+GROWING = """
+import gc
+from pathlib import Path
+from locust import events
+import gevent
+
+HELD = []
+
+def whole_collections():
+    return gc.get_stats()[2]["collections"]
+
+class Shape(ArrivalShape):
+    arrivals = steady(per_second=5, over="1s")
+    slots = 4
+
+def grow():
+    gevent.sleep(0.5)
+    before = whole_collections()
+    for _ in range(100):
+        HELD.append([[] for _ in range(3000)])
+        gevent.sleep(0)
+    text = f"{whole_collections() - before} whole collections"
+    Path(__file__).with_name("seen").write_text(text)
+
+@events.test_start.add_listener
+def begin(**_):
+    gevent.spawn(grow)
+"""
