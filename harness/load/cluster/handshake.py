@@ -235,7 +235,12 @@ class Handshake:
         self._wait_until(lambda: set(ready()) <= self._hellos.keys())
         for worker in ready():
             self._runner.send_message(CHECK, options, worker)
-        self._wait_until(lambda: set(ready()) & self._hellos.keys() <= self._facts.keys())
+        # On a busy machine heartbeats are late: Locust takes a worker for lost until the next one.
+        self._wait_until(
+            lambda: (
+                len(ready()) >= workers and set(ready()) & self._hellos.keys() <= self._facts.keys()
+            )
+        )
         there = ready()
         self._here_at_start = set(there)
         if len(there) < workers:

@@ -5,11 +5,16 @@ import os
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
+from locust.env import Environment
+from locust.rpc import Message
+from locust.runners import STATE_INIT, STATE_MISSING, WorkerNode
 from locusts import (
     ROOT,
     environment_for,
@@ -21,7 +26,15 @@ from locusts import (
     passed,
 )
 
-from harness.load.cluster.handshake import MasterClock, compare
+from harness.load.cluster.handshake import (
+    FACTS,
+    HELLO,
+    Handshake,
+    MasterClock,
+    compare,
+    describe,
+)
+from harness.machine import Share
 from harness.supervise.children import free_port
 
 pytestmark = pytest.mark.process
@@ -71,6 +84,36 @@ def test_differences_are_named() -> None:
     assert compare("w", dict(own), own) == []
     (why,) = compare("w", own | {"harness": "1"}, own)
     assert why == "worker w has the harness in version '1', the master '2'"
+
+
+@pytest.mark.parametrize("comes_back", [True, pytest.param(False, marks=pytest.mark.long)])
+def test_a_worker_whose_heartbeats_are_late_is_waited_for(comes_back: bool, tmp_path: Path) -> None:
+    file = locustfile(tmp_path)
+    environment = Environment(parsed_options=Namespace(locustfile=str(file)))
+    runner = environment.create_master_runner("127.0.0.1", int(free_port()))
+    own = describe(environment, None)
+    handshake = Handshake(runner, lambda: own)
+    node = runner.clients["w"] = WorkerNode("w")
+    handshake._on_hello(environment, Message(HELLO, own, "w"))
+
+    def starve() -> None:
+        gevent.sleep(0.2)
+        node.state = STATE_MISSING  # as Locust does it
+        gevent.sleep(0.3)
+        if comes_back:
+            node.state = STATE_INIT  # by its next heartbeat
+            handshake._on_facts(environment, Message(FACTS, {"modules": {}}, "w"))
+
+    starving = gevent.spawn(starve)
+    try:
+        share = Share(at_once=1, per_s=None, sources=1, over_s=60.0)
+        problems = handshake.problems({}, {"modules": {}}, share, workers=1)
+    finally:
+        starving.kill()
+        runner.greenlet.kill()
+        runner.quit()
+        runner.server.socket.context.destroy(linger=0)
+    assert problems == ([] if comes_back else ["only 0 of 1 workers are left"])
 
 
 # Two folders stand for two machines: no file of one is seen by the other, but the locustfile.
