@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 import orjson
+from locust import argument_parser
 
 from harness.config.guard import Rule, parse_overrides
 from harness.config.run_config import (
@@ -483,6 +484,16 @@ def parameters() -> dict[str, str]:
     values = RunConfig.of_process().values
     used = {name: values.get(name, "") for name in _process().used_variables}
     return {**used, SEED.variable: values.get(SEED.variable) or _process().seed}
+
+
+def remember_locusts_options() -> None:
+    """Let Locust make out its own options once, and not for every option of every order.
+
+    A worker gets an order a second while users are ramped up or handed over. Each would hold up its
+    guests for a fifth of a second.
+    """
+    if not hasattr(argument_parser.default_args_dict, "cache_info"):
+        argument_parser.default_args_dict = cache(argument_parser.default_args_dict)
 
 
 def take_parameters(masters: Mapping[str, str]) -> bool:

@@ -17,7 +17,7 @@ from harness.load.health import Duties, calling_place, place_of
 from harness.load.logs import install, use_json_if_configured
 from harness.load.node import node_of
 from harness.load.node.role import Node
-from harness.load.options import add_options
+from harness.load.options import add_options, remember_locusts_options
 from harness.load.run import time_to_clear_s
 from harness.load.signals import Interrupts, OneEnd, end_with_supervisor, ending_on_error
 from harness.machine import keep_files_private, raise_file_limit
@@ -39,6 +39,7 @@ def register() -> None:
     end_with_supervisor()
     use_json_if_configured()
     harden_receiving()
+    remember_locusts_options()
     remove_at_end()
     sys.excepthook = tell_shortly(sys.excepthook)
     for hook, listener in ((events.init_command_line_parser, add_options), (events.init, _attach)):

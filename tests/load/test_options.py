@@ -3,12 +3,16 @@
 from argparse import Namespace
 from pathlib import Path
 
+import gevent
 import orjson
 import pytest
+from locust import User, argument_parser, task
 from locust.argument_parser import LocustArgumentParser
+from locust.env import Environment
 
 from harness.errors import ConfigError
 from harness.load.options import MANIFEST, RUN_ID, add_options, read_options
+from harness.supervise.children import free_port
 
 URL = "ws://127.0.0.1:1/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"
 
@@ -68,3 +72,39 @@ def test_a_worker_finds_the_masters_files_where_they_were_handed_out(
     (tmp_path / MANIFEST).unlink()
     with pytest.raises(ConfigError, match="what the master handed out is gone"):
         read_options(parsed(*words))
+
+
+class Waiting(User):
+    @task
+    def wait_for_ever(self) -> None:
+        gevent.sleep(3600)
+
+
+def test_an_order_to_a_worker_does_not_make_out_locusts_options_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It comes once a second while users are ramped up, and the worker has guests in session."""
+    options = argument_parser.get_parser().parse_args([])
+    made, make = [], argument_parser.get_empty_argument_parser
+
+    def counting() -> LocustArgumentParser:
+        made.append(1)
+        return make()
+
+    monkeypatch.setattr(argument_parser, "get_empty_argument_parser", counting)
+    port = int(free_port())
+    master = Environment(user_classes=[Waiting], parsed_options=options).create_master_runner(
+        "127.0.0.1", port
+    )
+    worker = Environment(user_classes=[Waiting], parsed_options=options).create_worker_runner(
+        "127.0.0.1", port
+    )
+    with gevent.Timeout(30):
+        while not master.clients.ready:
+            gevent.sleep(0.05)
+        master.start(2, spawn_rate=2)
+        while worker.user_count < 2:
+            gevent.sleep(0.05)
+    worker.quit()
+    master.quit()
+    assert len(made) <= 1
