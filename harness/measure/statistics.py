@@ -12,7 +12,7 @@ whole blocks (block bootstrap; H. R. Künsch, 1989), widened where even blocks r
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import ceil, exp, log, sqrt
+from math import ceil, exp, inf, log, sqrt
 from statistics import NormalDist
 from typing import Any
 
@@ -220,7 +220,7 @@ class Blocks:
 
 def _valid(buckets: Buckets) -> Iterable[tuple[float, int]]:
     for value, count in buckets:
-        if count < 0 or not np.isfinite(value) or value <= 0:
+        if count < 0 or not 0 < value < inf:  # nor is it a NaN
             raise ConfigError(f"histogram: a bucket of {count} values at {value}")
         if count:
             yield value, count
