@@ -110,6 +110,10 @@ def _main(argv: Sequence[str]) -> int:
         if isinstance(error, ConfigError):
             return ExitCode.CONFIG
         return ExitCode.PREFLIGHT if isinstance(error, PreflightRefused) else ExitCode.INVALID
+    except UnicodeEncodeError as error:  # a name or a text as it was typed, in another encoding
+        typed = error.object[max(0, error.start - 40) : error.end + 40]
+        print(f"error: expected names and texts in UTF-8, got {typed!r}", file=sys.stderr)
+        return ExitCode.CONFIG
     except OSError as error:  # of files: what the network does has errors of our own
         place = f"{error.filename}: " if error.filename else ""
         print(f"error: {place}{error.strerror or error}", file=sys.stderr)

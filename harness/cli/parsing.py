@@ -48,6 +48,8 @@ class Option(click.Option):
             if isinstance(one, str) and one.partition("=")[0] in _names(ctx.command.params):
                 expected = self.make_metavar(ctx)
                 raise click.UsageError(f"{self.opts[-1]}: expected {expected}, got {one}", ctx)
+            if isinstance(one, str) and self.type is not FILE:
+                one.encode()
             if self.metavar == "TIME" and isinstance(one, str) and NO_UNIT.fullmatch(one):
                 raise ConfigError(
                     f"{self.opts[-1]}: expected a duration with its unit, such as {one}ms, {one}s "

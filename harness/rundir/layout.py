@@ -205,9 +205,10 @@ def write_atomically(path: Path, data: bytes | str) -> Path:
 
 def write_new(path: Path, text: str) -> Path:
     """Write a file that is not there yet. Raises ConfigError where it is, or can't be written."""
+    data = text.encode()
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+        with path.open("xb") as file:
+            file.write(data)
     except FileExistsError:
         raise ConfigError(f"{path} is there already; it was left as it is") from None
     except OSError as error:

@@ -168,6 +168,25 @@ def test_a_place_that_can_not_be_written_to_is_one_sentence(
     assert "Traceback" not in output
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "{folder}/load.py", "--note", "\udcff"],
+        ["new", "{folder}/\udcff.py"],
+        ["plan", "--chats-per-hour", "30", "--handle-time", "8m", "--messages", "2"],
+    ],
+)
+def test_what_is_no_utf_8_is_refused(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = [] if words[0] == "new" else ["--reports", str(tmp_path / "\udcff")]
+    code = cli.main([*(word.format(folder=tmp_path) for word in words), *where])
+    assert code == ExitCode.CONFIG
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: expected names and texts in UTF-8, got ")
+    assert not list(tmp_path.glob("*.py")), "an empty file is left"
+
+
 @pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_on_the_way_out_changes_no_exit_code(number: signal.Signals) -> None:
