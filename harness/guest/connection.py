@@ -6,7 +6,7 @@ puts the ledger around it, and the sweep uses it as it is.
 
 import contextlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from gevent import Timeout
 
@@ -106,7 +106,8 @@ class Connection:
         self.tried_ns = 0
         """when the newest connect began; 0 while our own pacing holds it back"""
         self.in_vain = False
-        """it was cut while it waited to get in for longer than that had ever taken"""
+        """it was cut while it waited, to get in or for what it had asked for, for longer than that
+        had ever taken"""
         self.retry_after_s = 0.0
         """for how long the service has asked us not to connect again (Retry-After)"""
         self._sent_ns = 0
@@ -223,8 +224,23 @@ class Connection:
         return inbox.response
 
     def _note_cut(self, operation: str, waited_ns: int) -> None:
-        if in_vain(waited_ns, self._recorder.slowest_opening_ns(operation)):
+        if in_vain(waited_ns, self._recorder.slowest_wait_ns(operation)):
             self.in_vain = True
+
+    @contextlib.contextmanager
+    def waiting(self, operation: str) -> Iterator[None]:
+        """Note whether the wait for one of :data:`harness.measure.model.WAITS` that the end of the
+        run cuts in here was in vain."""
+        began = monotonic_ns()
+        try:
+            yield
+        except BaseException as error:
+            if was_cut(error):
+                self._note_cut(operation, monotonic_ns() - began)
+                self.inbox.pending.give_up(Outcome.CUT_SHORT, operation=operation)
+            elif isinstance(error, Timeout):  # the story's own
+                self.inbox.pending.give_up(Outcome.TIMEOUT, operation=operation)
+            raise
 
     def say(self, body: str, due_ns: int | None = None) -> int:
         """Send a text with nothing else as :meth:`speak` does; its stamp."""
@@ -251,12 +267,13 @@ class Connection:
     def health_check(self, *, within_s: float) -> None:
         """Send an echo request and wait for its answer. Raises ReplyTimeout or ConnectionLost."""
         tracing_id = self._send_health_check()
-        self._await(
-            lambda: tracing_id not in self.inbox.pending,
-            "health check answer",
-            within_s,
-            "health_check",
-        )
+        with self.waiting("health_check"):
+            self._await(
+                lambda: tracing_id not in self.inbox.pending,
+                "health check answer",
+                within_s,
+                "health_check",
+            )
         self.check()  # where the connection was lost nothing is pending either
 
     def ask(self, request: requests.Request, what: str, within_s: float) -> Other:

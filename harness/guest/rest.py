@@ -23,7 +23,7 @@ from harness.errors import (
     TransportError,
 )
 from harness.guest.connection import Connection
-from harness.guest.outcomes import outcome_of
+from harness.guest.outcomes import outcome_of, was_cut
 from harness.guest.settings import GuestSettings
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
@@ -173,11 +173,15 @@ def upload(
     started = monotonic_ns()
     arrived, outcome = 0, Outcome.OK
     try:
-        attachment_id = _upload(connection, name, mime, data, within_s, on_progress)
+        with connection.waiting("upload"):
+            attachment_id = _upload(connection, name, mime, data, within_s, on_progress)
         arrived = connection.inbox.answered_ns
         return attachment_id
     except HarnessError as error:
         outcome = outcome_of(error)
+        raise
+    except BaseException as error:  # the run has ended, or the time that the story gave it
+        outcome = Outcome.CUT_SHORT if was_cut(error) else Outcome.TIMEOUT
         raise
     finally:
         now = monotonic_ns()

@@ -218,8 +218,10 @@ ANSWERS = (REPLY, GREETING)
 QUESTIONS = frozenset({*ANSWERS, TURN})
 """Operations that may end without an answer."""
 OPENINGS = ("connect", "session_open", "resume")
-"""Operations that a guest waits for before it can speak. Like a question they may still be waited
-for when the run ends."""
+"""Operations that a guest waits for before it can speak."""
+WAITS = (*OPENINGS, "health_check", "upload")
+"""These, and what else a story waits for. Like a question they may still be waited for when the run
+ends."""
 CONNECT_ENDS = (
     Outcome.OK,
     Outcome.TIMEOUT,
@@ -236,7 +238,7 @@ def outcomes_of(operation: str) -> tuple[Outcome, ...]:
     if operation == "connect":
         return CONNECT_ENDS
     left_out: set[Outcome] = set() if operation in QUESTIONS else {Outcome.UNANSWERED}
-    if operation not in (*QUESTIONS, *OPENINGS):
+    if operation not in (*QUESTIONS, *WAITS):
         left_out.add(Outcome.CUT_SHORT)
     if operation != "upload":
         left_out.add(Outcome.PROTOCOL)

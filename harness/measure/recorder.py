@@ -24,10 +24,10 @@ from harness.measure.model import (
     ANSWERS,
     CENSORED,
     HELD_NS,
-    OPENINGS,
     REPLY,
     TIMED,
     TURN,
+    WAITS,
     Outcome,
     Question,
     Sample,
@@ -186,7 +186,7 @@ class Recorder:
         """what is begun before is warm-up"""
         self.talking: set[Talking] = set()
         """those who may hold a question that was answered and is not measured yet"""
-        self._slowest_ns = dict.fromkeys((*ANSWERS, *OPENINGS), 0)
+        self._slowest_ns = dict.fromkeys((*ANSWERS, *WAITS), 0)
         self._places: set[str] = set()
 
     def add(self, sample: Sample) -> None:
@@ -298,8 +298,8 @@ class Recorder:
         self._fold()
         return max(self._slowest_ns[operation] for operation in ANSWERS)
 
-    def slowest_opening_ns(self, operation: str) -> int:
-        """The same of one of :data:`OPENINGS`; 0: none has ended well yet."""
+    def slowest_wait_ns(self, operation: str) -> int:
+        """The same of one of :data:`WAITS`; 0: none has ended well yet."""
         self._fold()
         return self._slowest_ns[operation]
 

@@ -4,6 +4,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 from fakes import FakeServer, Peer
 from guests import configured, line_to
@@ -35,6 +36,26 @@ def test_a_file_is_uploaded_and_sent(rig: Any, tmp_path: Path) -> None:
     taken = rig.taken()
     assert taken.outcomes["upload"] == {Outcome.OK: 2}
     assert taken.outcomes["delivered"] == {Outcome.OK: 2}
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("killed_by", "outcome"),
+    [(gevent.GreenletExit, Outcome.CUT_SHORT), (gevent.Timeout, Outcome.TIMEOUT)],
+)
+def test_an_upload_that_is_killed_has_not_ended_well(
+    rig: Any, killed_by: type[BaseException], outcome: Outcome
+) -> None:
+    def story() -> None:
+        with rig.guest(health_check_every_s=0) as guest:
+            rig.simulator.faults(drop_frame="#2")
+            guest.upload("a.png", data=b"x")
+
+    greenlet = gevent.spawn(story)
+    gevent.sleep(0.5)
+    greenlet.kill(killed_by)
+    rig.simulator.faults()
+    assert rig.outcomes("upload") == {outcome: 1}
 
 
 @pytest.mark.process

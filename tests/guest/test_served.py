@@ -197,6 +197,32 @@ def test_who_is_killed_while_it_opens_its_session_for_too_long_is_not_served(rig
     assert guests(taken) == {"not_configured": 1}
 
 
+def test_who_is_killed_while_it_waits_for_a_health_check_for_too_long_is_not_served(
+    rig: Any,
+) -> None:
+    def checking(seconds: float) -> Collected:
+        def story() -> None:
+            with rig.guest() as guest:
+                guest.health_check(within="60s")
+
+        greenlet = gevent.spawn(story)
+        gevent.sleep(seconds)
+        greenlet.kill()
+        taken: Collected = rig.taken()
+        return taken
+
+    rig.simulator.faults(drop_frame={"nth": [2]})
+    taken = checking(0.5)
+    assert taken.outcomes["health_check"] == {Outcome.CUT_SHORT: 1}
+    assert guests(taken) == {"cut": 1}  # nobody knows how long it takes
+    rig.simulator.faults()
+    assert guests(checking(0.5)) == {"served": 1}
+    rig.simulator.faults(drop_frame={"nth": [2]})
+    taken = checking(2)
+    assert taken.outcomes["health_check"] == {Outcome.CUT_SHORT: 1}
+    assert guests(taken) == {"no_answer": 1}
+
+
 def cut_in_silence(rig: Any, *, after_s: float) -> None:
     """A guest who waits for an answer that never comes, when the run ends."""
     rig.simulator.faults(no_reply=1)
