@@ -28,7 +28,7 @@ WATCH_EVERY_S = 1.0
 HOOKS = ("test_start", "spawning_complete", "user_error", "test_stopping", "test_stop", "quitting")
 MORE_USERS = 1.25
 """By how much the users must have grown before the garbage collector is spared them as well."""
-SELDOM = (20_000, 20, 50)
+SELDOM = (5_000, 20, 10)
 """With Python's own (700, 10, 10) it looks at all that guests hold again and again while they
 become more: 40 ms each time with 1,500 in session. Hardly anything needs it to go, and that is
 found in its short passes."""
