@@ -20,10 +20,9 @@ from harness.errors import (
     HarnessError,
     RemoteProtocolError,
     ServiceError,
-    TransportError,
 )
 from harness.guest.connection import Connection
-from harness.guest.outcomes import outcome_of, was_cut
+from harness.guest.outcomes import STORY_ENDS, outcome_of, was_cut
 from harness.guest.settings import GuestSettings
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
@@ -75,39 +74,47 @@ def _page(connection: Connection, recorder: Recorder, page: int) -> tuple[list[M
     url = f"{api_origin(target)}/api/v2/webmessaging/messages?{query}"
     due = monotonic_ns()
     for attempt in range(len(RETRY_AFTER_S) + 1):
-        request = requests.get_jwt(connection.token, connection.next_id())
-        jwt = connection.ask(request, "JwtResponse", HISTORY_WITHIN_S)
-        bearer = jwt.body.get("jwt")
-        if type(bearer) is not str or not _BEARER.fullmatch(bearer):
-            raise RemoteProtocolError("a JwtResponse holds no 'jwt'")
-        headers = {
-            "Authorization": f"bearer {bearer}",
-            "Origin": target.origin or f"https://{target.host}",
-        }
         try:
             answer = http.request(
                 "GET",
                 url,
-                headers=headers,
+                headers={
+                    "Authorization": f"bearer {_bearer(connection)}",
+                    "Origin": target.origin or f"https://{target.host}",
+                },
                 tls=connection.settings.tls,
                 way=connection.settings.address,
                 timeout_s=HISTORY_WITHIN_S,
             )
-        except TransportError:
+        except STORY_ENDS as error:
             now = monotonic_ns()
-            recorder.add(Sample("history", due, due, now, now, Outcome.LOST))
+            recorder.add(Sample("history", due, due, now, now, outcome_of(error)))
             raise
-        seen = monotonic_ns()
-        ok = answer.status == 200
+        stamps = due, answer.sent_ns, answer.arrived_ns, monotonic_ns()
+        if answer.status == 200:
+            try:
+                page_and_pages = decode_history(answer.body)
+            except RemoteProtocolError as error:
+                recorder.add(Sample("history", *stamps, outcome_of(error)))
+                raise
+            recorder.add(Sample("history", *stamps))
+            return page_and_pages
         limited = answer.status == 429
-        outcome = Outcome.OK if ok else Outcome.RATE_LIMITED if limited else Outcome.SERVICE_ERROR
-        recorder.add(Sample("history", due, answer.sent_ns, answer.arrived_ns, seen, outcome))
-        if ok:
-            return decode_history(answer.body)
+        outcome = Outcome.RATE_LIMITED if limited else Outcome.SERVICE_ERROR
+        recorder.add(Sample("history", *stamps, outcome))
         if answer.status not in RETRIED or attempt == len(RETRY_AFTER_S):
             raise ServiceError(answer.status, "the history can't be read")
         gevent.sleep(RETRY_AFTER_S[attempt])
     raise RemoteProtocolError("unreachable")  # the loop returns or raises
+
+
+def _bearer(connection: Connection) -> str:
+    """A JWT for the guest's own REST calls."""
+    request = requests.get_jwt(connection.token, connection.next_id())
+    bearer = connection.ask(request, "JwtResponse", HISTORY_WITHIN_S).body.get("jwt")
+    if type(bearer) is not str or not _BEARER.fullmatch(bearer):
+        raise RemoteProtocolError("a JwtResponse holds no 'jwt'")
+    return bearer
 
 
 def exchange_sign_in(

@@ -240,7 +240,7 @@ def outcomes_of(operation: str) -> tuple[Outcome, ...]:
     left_out: set[Outcome] = set() if operation in QUESTIONS else {Outcome.UNANSWERED}
     if operation not in (*QUESTIONS, *WAITS):
         left_out.add(Outcome.CUT_SHORT)
-    if operation != "upload":
+    if operation not in ("upload", "history"):
         left_out.add(Outcome.PROTOCOL)
     return tuple(outcome for outcome in Outcome if outcome not in left_out)
 

@@ -1,5 +1,6 @@
 """A guest's own history over REST."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,10 @@ from guest_rig import Rig
 from processes import Simulator
 
 from harness.config.target import parse_target
-from harness.errors import ServiceError
+from harness.errors import RemoteProtocolError, ServiceError
 from harness.guest.rest import api_origin, exchange_sign_in, fetch_history
 from harness.measure.model import Outcome
+from harness.transport import http
 
 ID = "12345678-90ab-cdef-1234-567890abcdef"
 
@@ -44,6 +46,25 @@ def test_a_history_that_is_refused_is_an_error_of_the_service(rig: Any) -> None:
         with pytest.raises(ServiceError, match="403"):
             fetch_history(guest.connection, rig.recorder)
         rig.simulator.faults()
+    assert rig.outcomes("history") == {Outcome.FORBIDDEN: 1}
+
+
+@pytest.mark.process
+def test_a_history_that_means_nothing_has_not_been_read(
+    rig: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = http.request
+
+    def page_of_a_proxy(*args: Any, **options: Any) -> Any:
+        return replace(asked(*args, **options), status=200, body=b"<html>sign in</html>")
+
+    with rig.guest() as guest:
+        guest.say("hello")
+        guest.await_reply(within="5s")
+        monkeypatch.setattr(http, "request", page_of_a_proxy)
+        with pytest.raises(RemoteProtocolError):
+            guest.history()
+    assert rig.outcomes("history") == {Outcome.PROTOCOL: 1}
 
 
 @pytest.mark.process
