@@ -154,11 +154,12 @@ def kill_families(count: int, *, seed: int, at_once: int = 2) -> FamilyKills:
 
     def some(number: int) -> None:
         for workers, dice in trials[number::at_once]:
+            known = len(result.faults)
             try:
                 _kill_in_family(twins[number], workers, dice, result)
             except Exception as error:  # noqa: BLE001 - a trial that breaks is a finding
                 result.faults.append(f"{type(error).__name__}: {error}")
-            print(result.text, flush=True)
+            print(result.text, *result.faults[known:], sep="\n", flush=True)
 
     try:
         with ThreadPoolExecutor(at_once) as pool:
