@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from made_once import made_once
 
 from harness.clock import utc_iso
 from harness.measure.model import Outcome, Sample
@@ -42,15 +43,46 @@ def make_run(
     trouble: a slow spell with errors and late arrivals from 55 % to 65 % of the run.
     leave: so many sessions end without a proof.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    _tell(
+        directory,
+        start_s=START_S,
+        seed=seed,
+        length_s=length_s,
+        per_s=per_s,
+        workers=workers,
+        slowdown=slowdown,
+        leave=leave,
+        trouble=trouble,
+    )
+    own = {"run_id": directory.name}
+    start = orjson.loads((directory / "start.json").read_bytes()) | own
+    (directory / "start.json").write_bytes(orjson.dumps(start))
+    whole = orjson.loads((directory / "run.json").read_bytes()) | own | {"how": start} | record
+    (directory / "run.json").write_bytes(orjson.dumps(whole, option=orjson.OPT_INDENT_2))
+    return directory
+
+
+@made_once
+def _tell(
+    directory: Path,
+    *,
+    start_s: int,
+    seed: int,
+    length_s: int,
+    per_s: float,
+    workers: int,
+    slowdown: float,
+    leave: int,
+    trouble: bool,
+) -> None:
     totals: Counter[str] = Counter()
     for worker in range(workers):
-        _Story(
-            random.Random(f"{seed}/{worker}"), length_s, per_s / workers, slowdown, trouble
-        ).tell(directory, f"w{worker}", leave if worker == 0 else 0, totals)
+        dice = random.Random(f"{seed}/{worker}")
+        story = _Story(dice, start_s, length_s, per_s / workers, slowdown, trouble)
+        story.tell(directory, f"w{worker}", leave if worker == 0 else 0, totals)
     start = {
-        "run_id": directory.name,
-        "started": utc_iso(START_S * 10**9),
+        "run_id": "",
+        "started": utc_iso(start_s * 10**9),
         "target": "ws://127.0.0.1:8080/v1?deploymentId=d0000000-0000-4000-8000-000000000001",
         "deployment_id": "d0000000-0000-4000-8000-000000000001",
         "origin": None,
@@ -62,18 +94,24 @@ def make_run(
         "host": "load-1 (Linux 6.1, 2 cores)",
     }
     (directory / "start.json").write_bytes(orjson.dumps(start))
-    whole = _record(directory, start, totals, length_s, trouble=trouble) | record
-    (directory / "run.json").write_bytes(orjson.dumps(whole, option=orjson.OPT_INDENT_2))
-    return directory
+    record = _record(directory, start, totals, start_s, length_s)
+    (directory / "run.json").write_bytes(orjson.dumps(record))
 
 
 class _Story:
     """One process's guests: each opens, joins, speaks three times, and clears."""
 
     def __init__(
-        self, dice: random.Random, length_s: int, per_s: float, slowdown: float, trouble: bool
+        self,
+        dice: random.Random,
+        start_s: int,
+        length_s: int,
+        per_s: float,
+        slowdown: float,
+        trouble: bool,
     ) -> None:
         self.dice = dice
+        self.start_s = start_s
         self.length_s = length_s
         self.per_s = per_s
         self.slowdown = slowdown
@@ -85,7 +123,7 @@ class _Story:
         while (time_s := time_s + self.dice.expovariate(self._rate(time_s))) < self.length_s - 20:
             self._guest(time_s, stays=leave > 0)
             leave -= 1
-        writer = IntervalWriter(directory, worker, started_ns=START_S * 10**9)
+        writer = IntervalWriter(directory, worker, started_ns=self.start_s * 10**9)
         running: Counter[str] = Counter(intended=0, opened=0, cleared=0, leftover=0, occupancy=0)
         for second in range(self.length_s):
             recorder, arrivals = Recorder(), Counter(due=0, started=0, late=0, dropped=0)
@@ -103,7 +141,7 @@ class _Story:
             totals.update({f"arrivals.{name}": count for name, count in arrivals.items()})
             writer.write(
                 recorder.take(),
-                ended_ns=(START_S + second + 1) * 10**9,
+                ended_ns=(self.start_s + second + 1) * 10**9,
                 length_s=1.0,
                 state={
                     "phase": "running" if second < self.length_s - 20 else "finishing",
@@ -169,7 +207,7 @@ class _Story:
 
 
 def _record(
-    directory: Path, start: dict[str, Any], totals: Counter[str], length_s: int, *, trouble: bool
+    directory: Path, start: dict[str, Any], totals: Counter[str], start_s: int, length_s: int
 ) -> dict[str, Any]:
     measured = read_measurements(directory)
 
@@ -187,13 +225,13 @@ def _record(
     opened, cleared = totals["opened"], totals["cleared"]
     return {
         "schema": 1,
-        "run_id": directory.name,
+        "run_id": "",
         "verdict": verdict,
         "exit_code": 0 if verdict == "PASS" else 4 if leftover else 3,
         "reasons": [],
         "complete": True,
-        "started": utc_iso(START_S * 10**9),
-        "ended": utc_iso((START_S + length_s) * 10**9),
+        "started": utc_iso(start_s * 10**9),
+        "ended": utc_iso((start_s + length_s) * 10**9),
         "duration_s": float(length_s),
         "sessions": {
             "intended": totals["intended"],

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from made_once import made_once
 
 from harness.cli import drift
 from harness.cli.main import main
@@ -16,7 +17,12 @@ from harness.measure.snapshot import IntervalWriter
 
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
-    writer = IntervalWriter(tmp_path, "w", started_ns=10**18)
+    return slower_by_the_minute(tmp_path)
+
+
+@made_once
+def slower_by_the_minute(directory: Path) -> None:
+    writer = IntervalWriter(directory, "w", started_ns=10**18)
     for minute in range(40):
         recorder = Recorder()
         for step in range(100):
@@ -29,10 +35,9 @@ def run_dir(tmp_path: Path) -> Path:
             state={"phase": "running", "sessions": {}, "arrivals": {}, "process": {}},
         )
     writer.close()
-    store = Store(tmp_path / "ledger-w.sqlite", {"worker": "w", "ended_ns": "9"})
+    store = Store(directory / "ledger-w.sqlite", {"worker": "w", "ended_ns": "9"})
     store.write([(1, "t", Stage.INTENDED, 1, 1)], [(Stage.CLEARED, "", "", 2, 1)], {})
     store.close()
-    return tmp_path
 
 
 def test_a_drift_has_its_exit_code(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_once import made_once
 
 from harness.errors import ConfigError
 from harness.judge.objective import parse_objective
@@ -31,22 +32,20 @@ from harness.studies.capacity.level import (
 MS = 1_000_000
 
 
-def level(
+@made_once
+def measured(
     directory: Path,
     *,
     reply_ms: float,
     warm_ms: float | None = None,
     then_ms: float | None = None,
-    verdict: str = "PASS",
-    leftover: int = 0,
     dropped: int = 0,
     dropped_at: int = 40,
     late: int = 0,
-    then: Sequence[Sample] = (),
+    then: tuple[Sample, ...] = (),
     paced: int = 0,
     refused: int = 0,
-    little: dict[str, float] | None = None,
-) -> Path:
+) -> None:
     """Twenty seconds of warm-up and sixty judged ones, 100 replies each; ``then_ms`` after half.
 
     ``then`` is measured as the run ends, ten seconds later.
@@ -84,6 +83,19 @@ def level(
             },
         )
     writer.close()
+
+
+def level(
+    directory: Path,
+    *,
+    then: Sequence[Sample] = (),
+    verdict: str = "PASS",
+    leftover: int = 0,
+    little: dict[str, float] | None = None,
+    **how: Any,
+) -> Path:
+    """A run of which that was measured, with its record."""
+    measured(directory, then=tuple(then), **how)
     record: dict[str, Any] = {
         "schema": 1,
         "run_id": directory.name,

@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from made_once import made_once
 
 from harness.errors import ConfigError
 from harness.judge.series import read_series
@@ -22,6 +23,7 @@ MS = 1_000_000
 MINUTES = 120
 
 
+@made_once
 def soak(
     directory: Path,
     *,
@@ -29,10 +31,9 @@ def soak(
     leaks: int = 0,
     memory_mb: float = 0.0,
     cut: int = 0,
-    seed: int = 1,
-) -> Path:
+) -> None:
     """Two hours of replies around 200 ms, rising by ``drift`` (a share) over the run."""
-    rng = random.Random(seed)
+    rng = random.Random(1)
     writer = IntervalWriter(directory, "w", started_ns=10**18)
     for minute in range(MINUTES):
         recorder = Recorder()
@@ -71,7 +72,6 @@ def soak(
         {},
     )
     store.close()
-    return directory
 
 
 def test_a_flat_run_is_not_called_drifting(tmp_path: Path) -> None:
