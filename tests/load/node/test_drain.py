@@ -44,6 +44,39 @@ def test_all_closes_of_all_workers_are_in_the_result(
     assert cut_by_hand(code, output), output
 
 
+def test_a_second_ctrl_c_has_all_workers_clear_at_once(simulator: Any, tmp_path: Path) -> None:
+    file = locustfile(tmp_path, messages=5000, think="200ms")
+    process = start(
+        file, tmp_path, simulator.url, "-u", "8", "-r", "8", "-t", "5m", "--processes", "2",
+        "--stop-timeout", "600",
+    )  # fmt: skip
+    in_session(tmp_path, 8)
+    os.kill(process.pid, signal.SIGINT)
+    time.sleep(2)
+    os.kill(process.pid, signal.SIGINT)
+    code, output = finish(process)  # their conversations would go on for a quarter of an hour
+    account = read_account(only_run(tmp_path))
+    assert (account.intended, account.cleared, account.workers_lost) == (8, 8, 0), output
+    assert cut_by_hand(code, output), output
+    assert "Traceback" not in output
+
+
+def test_after_sigterm_all_workers_clear_in_the_time_that_is_left(
+    simulator: Any, tmp_path: Path
+) -> None:
+    file = locustfile(tmp_path, messages=5000, think="200ms")
+    process = start(
+        file, tmp_path, simulator.url, "-u", "8", "-r", "8", "-t", "5m", "--processes", "2",
+        "--stop-timeout", "600", HARNESS_TERM_GRACE="15s",
+    )  # fmt: skip
+    in_session(tmp_path, 8)
+    os.kill(process.pid, signal.SIGTERM)
+    code, output = finish(process)
+    account = read_account(only_run(tmp_path))
+    assert (account.intended, account.cleared, account.workers_lost) == (8, 8, 0), output
+    assert cut_by_hand(code, output), output
+
+
 def test_a_killed_workers_sessions_are_swept_and_it_is_never_a_pass(
     simulator: Any, tmp_path: Path
 ) -> None:
