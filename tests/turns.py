@@ -29,10 +29,12 @@ def turns(number: Callable[[], int]) -> Iterator[Turns]:
     gevent goes on with what is due at once until the interpreter's switch interval is over, and
     looks at the clock after every fifty: without that time the portions do not hang on the machine.
     """
-    counted, interval_s = Turns(number), sys.getswitchinterval()
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    gevent.sleep(0.001)  # what is due at once by now may still go on for as long as before
+    counted = Turns(number)
     watcher = gevent.get_hub().loop.check()
     watcher.start(counted.look)
-    sys.setswitchinterval(1e-6)
     try:
         yield counted
     finally:
