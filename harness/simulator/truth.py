@@ -326,6 +326,8 @@ class Conversation:
     messages: int = 0
     guest_texts: int = 0
     greeted: bool = False
+    early: object = None
+    """The answer whose timer came early: those after it wait for it."""
     cleared: bool = False
     end: float | None = None
     """When the customer's leg ended; None while the conversation is open."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 TIMER_LATE_S = 0.0005
 """The event loop's timers count whole milliseconds and so fire half of one late on average."""
+AGAIN_S = 0.002
+"""How soon an answer looks again whether the one before it has been given."""
 
 
 GREETS_ON_TEXT = ("text", "either")
@@ -257,13 +259,19 @@ class Bot:
             self._say(answer, number)
 
     def _say(self, answer: Answer, number: int) -> None:
-        service = self._service
+        service, conversation = self._service, answer.conversation
+        if conversation.early is answer:
+            conversation.early = None
         if service.stall.on:
             service.stall.hold(self._say, answer, number)
             return
         early_s = answer.moments[number] - monotonic() - TIMER_LATE_S
         if early_s > 0:  # a timer in whole milliseconds may also come one early
+            conversation.early = conversation.early or answer
             service.loop.call_later(early_s, self._say, answer, number)
+            return
+        if conversation.early is not None:  # one before it waits again: none overtakes another
+            service.loop.call_later(AGAIN_S, self._say, answer, number)
             return
         moments, parts = answer.moments, answer.turn.parts
         last = len(parts) - 1
