@@ -152,6 +152,7 @@ class Clearing:
             ending = Ending.UNCONFIRMED
         lost_ns = connection.inbox.lost_ns or monotonic_ns()
         wait_s = 0.0
+        unanswered = connection.unanswered
         for attempt in range(settings.end_attempts):
             if ending not in UNSETTLED:
                 break
@@ -161,6 +162,9 @@ class Clearing:
             self._recorder.count("end_resumes")
             again = Connection(settings, connection.token, self._recorder)
             ending = settled(first, end_session(again, lost_ns=lost_ns))
+            if unanswered and ending in (Ending.GONE, Ending.ENDED):
+                ending = Ending.NOT_YET  # it is not there, and may yet come
+            unanswered |= again.unanswered
             wait_s = again.retry_after_s
         self._note(connection, ending)
         return ending

@@ -52,6 +52,7 @@ class Connection:
     """Requests of one token. All methods but :meth:`close` raise TransportError when it is cut."""
 
     __slots__ = (
+        "_asked",
         "_check_after_ns",
         "_ids",
         "_lane",
@@ -110,6 +111,8 @@ class Connection:
         had ever taken"""
         self.retry_after_s = 0.0
         """for how long the service has asked us not to connect again (Retry-After)"""
+        self._asked = False
+        """configureSession may have left, and the wait for its answer did not come to its end"""
         self._sent_ns = 0
         """when the newest request left"""
         self._look_ns = 0 if self._check_after_ns else 1 << 63
@@ -132,6 +135,12 @@ class Connection:
     def state(self) -> State:
         """Where the session stands."""
         return self.session.state
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether a configureSession may have left that the service has not answered: it may carry
+        it out still, however late, whatever has become of the connection."""
+        return self._asked and self.inbox.response is None
 
     def connect(self, *, due_ns: int | None = None) -> None:
         """Dial and upgrade; counts ``connect`` and its phases. Raises TransportError."""
@@ -192,6 +201,7 @@ class Connection:
             raise ConnectionLost(None, "the session is over")
         self.session.send(Send.START_NEW if start_new else Send.CONFIGURE)
         inbox.response, inbox.failure, inbox.configure_id = None, None, tracing_id
+        self._asked = True
         sent = self.send(
             requests.configure_session(
                 self.token,
@@ -219,7 +229,9 @@ class Connection:
                 inbox.pending.give_up(Outcome.TIMEOUT, operation=operation)
             raise
         if inbox.response is None:
+            self._asked = inbox.failure is None
             raise self.take_failure()
+        self._asked = False
         inbox.failure = None  # what came before the answer was not its own
         return inbox.response
 

@@ -86,6 +86,11 @@ class Ending(StrEnum):
         "were said to be cleared by an event that may have been another session's",
     )
     """SessionClearedEvent came, but neither the echo of our Clear nor ConnectionClosedEvent"""
+    NOT_YET = (
+        "open_unanswered",
+        "were asked for without an answer, and may be opened still: sweep again, later",
+    )
+    """the resume found no session, but a configureSession of ours may be carried out after it"""
     CUT = "cut", "lost their connection before the proof"
     UNREACHABLE = "unreachable", "could not be reached: no connection to the service"
     SIGNED_IN = (

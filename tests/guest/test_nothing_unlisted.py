@@ -10,8 +10,8 @@ from typing import Any, cast
 import gevent
 import pytest
 from examples import at_most
-from fakes import FakeServer
-from guests import ID
+from fakes import FakeServer, Peer
+from guests import ID, cleared, configured
 from hypothesis import example, given
 from hypothesis import strategies as st
 from liar import AT_CLEAR, CLEARS, CONFIGURES, LATE_S, LIES, Liar, Plan, asking_for
@@ -162,6 +162,44 @@ def test_what_connects_while_the_story_ends_makes_no_other_session(
         assert guest._ending.proof
         # What is on its way may come after Clear.
         assert answered or recorder.take().counts["end_resumes"] == 1
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_what_may_be_opened_after_the_guest_has_gone_is_listed(cut: bool, tmp_path: Path) -> None:
+    asked: list[str] = []
+    resumed = 0
+
+    def serve(peer: Peer) -> None:
+        nonlocal resumed
+        if not asked:
+            first = peer.receive()
+            assert first is not None
+            asked.append(first["token"])
+            if cut:
+                peer.reset()
+            else:
+                peer.receive()
+            return  # the service carries it out when the guest has gone
+        configured(peer, new=True)
+        cleared(peer)
+        resumed += 1
+        peer.receive()
+
+    with FakeServer(serve) as server:
+        ledger = Ledger(Store(tmp_path / "ledger-w.sqlite", {"worker": "w"}))
+        settings = GuestSettings(
+            target=parse_target(f"ws://127.0.0.1:{server.port}/v1?deploymentId={ID}"),
+            open_within_s=SILENCE_S,
+            close_within_s=0.1,
+            reconnect_within_s=0.2,
+        )
+        guest = GuestSession(settings, str(uuid.uuid4()), ledger=ledger, recorder=Recorder())
+        with contextlib.suppress(*STORY_ENDS), guest:
+            pass
+        ledger.close()
+    assert resumed == 1
+    opened_late = set(asked)
+    assert opened_late == {left.token for left in read_leftovers(tmp_path)}
 
 
 def moves(kinds: Sequence[str], most: int, *, least: int = 0) -> st.SearchStrategy[list[str]]:
