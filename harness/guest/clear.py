@@ -152,7 +152,7 @@ class Clearing:
             ending = Ending.UNCONFIRMED
         lost_ns = connection.inbox.lost_ns or monotonic_ns()
         wait_s = 0.0
-        unanswered = connection.unanswered
+        unanswered = any(each.unanswered for each in (connection, *others))
         for attempt in range(settings.end_attempts):
             if ending not in UNSETTLED:
                 break

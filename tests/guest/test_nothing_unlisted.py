@@ -134,7 +134,7 @@ class SlowSecond:
 
 
 @pytest.mark.parametrize("how", ["a second tab", "a tab that is not answered yet", "a reconnect"])
-def test_what_connects_while_the_story_ends_makes_no_other_session(
+def test_what_connects_while_the_story_ends_makes_no_session_that_is_on_no_list(
     how: str, tmp_path: Path
 ) -> None:
     answered = how != "a tab that is not answered yet"
@@ -147,7 +147,8 @@ def test_what_connects_while_the_story_ends_makes_no_other_session(
             close_within_s=0.1,
         )
         recorder = Recorder()
-        guest = GuestSession(settings, str(uuid.uuid4()), ledger=ledger, recorder=recorder)
+        token = str(uuid.uuid4())
+        guest = GuestSession(settings, token, ledger=ledger, recorder=recorder)
         with guest:
             if how == "a reconnect":
                 guest.drop()
@@ -159,9 +160,11 @@ def test_what_connects_while_the_story_ends_makes_no_other_session(
         ledger.close()
         assert liar.open == set()
         assert guest._ending is not None
-        assert guest._ending.proof
-        # What is on its way may come after Clear.
+        # What is on its way may come after Clear, and after the resume that looks for it.
+        assert guest._ending.proof == answered
         assert answered or recorder.take().counts["end_resumes"] == 1
+        listed = {left.token for left in read_leftovers(tmp_path)}
+        assert listed == (set() if answered else {token})
 
 
 @pytest.mark.parametrize("cut", [False, True])
