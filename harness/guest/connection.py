@@ -202,7 +202,7 @@ class Connection:
         self.session.send(Send.START_NEW if start_new else Send.CONFIGURE)
         inbox.response, inbox.failure, inbox.configure_id = None, None, tracing_id
         self._asked = True
-        sent = self.send(
+        self.send(
             requests.configure_session(
                 self.token,
                 self.settings.target.deployment_id,
@@ -214,20 +214,13 @@ class Connection:
             due_ns,
         )
         self.paced_ns = 0
-        try:
+        with self.waiting(operation):
             self._await(
                 lambda: inbox.response is not None or inbox.failure is not None,
                 "SessionResponse",
                 self.settings.open_within_s,
                 operation,
             )
-        except BaseException as error:
-            if was_cut(error):
-                self._note_cut(operation, monotonic_ns() - sent)
-                inbox.pending.give_up(Outcome.CUT_SHORT, operation=operation)
-            elif isinstance(error, Timeout):  # the story's own
-                inbox.pending.give_up(Outcome.TIMEOUT, operation=operation)
-            raise
         if inbox.response is None:
             self._asked = inbox.failure is None
             raise self.take_failure()

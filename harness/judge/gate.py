@@ -38,9 +38,10 @@ the figure hangs on what the end of the run cut short."""
 Percentile = Callable[[str, Kind, float], Time]
 """(operation, kind, percent 0-100) → what is known of it."""
 
+BY_ITSELF = "had come to an end by itself"
 ENDED = {
-    "guests": (("served", "failed"), "guest", "had come to an end by itself"),
-    "stories": (("finished", "broken_off"), "story", "had come to an end by itself"),
+    "guests": (("served", "failed"), "guest", BY_ITSELF),
+    "stories": (("finished", "broken_off"), "story", BY_ITSELF),
     "questions": (("asked",), "question", "was asked"),
 }
 """Of each group: what its shares are shares of, one of it, and what none of them did."""
@@ -442,7 +443,7 @@ def _of_group(objective: Objective, figures: Figures, *, unfinished: bool) -> _M
     note = f"{cut:,.0f} more were cut short by the end of the run" if cut else ""
     if questions:
         whole -= cut
-        did = ENDED["guests"][2] if cut else did
+        did = BY_ITSELF if cut else did
     elif objective.figure not in ("failed", "broken_off"):
         whole += cut
     doubt = "" if unfinished else _no_known_end(objective, section, value, whole)

@@ -27,10 +27,10 @@ from harness.streams import outlast_readers
 WATCH_EVERY_S = 1.0
 HOOKS = ("test_start", "spawning_complete", "user_error", "test_stopping", "test_stop", "quitting")
 MORE_USERS = 1.25
-"""By how much the users must have grown before the garbage collector is spared them as well."""
-SELDOM = (5_000, 20, 10)
-"""With Python's own (700, 10, 10) it looks at all that guests hold again and again while they
-become more: 40 ms each time with 1,500 in session. Hardly anything needs it to go, and that is
+"""By how much the users must have grown before the garbage collector leaves them out as well."""
+COLLECTED_EVERY = (5_000, 20, 10)
+"""With Python's own (700, 10, 10) the collector looks at all that guests hold again and again while
+they become more: 40 ms each time with 1,500 in session. Hardly anything needs it to go, and that is
 found in its short passes."""
 
 
@@ -72,7 +72,7 @@ class Plugin:
         self._one_end = OneEnd(node.runner, on_story=self._on_story_end)
         self._interrupts = Interrupts(hurry=node.hurry, leave=self._leave, one_end=self._one_end)
         self._stopping = False
-        self._spared = 0
+        self._left_out = 0
 
     def listen(self) -> None:
         """To Locust's events, to signals, and to the clock."""
@@ -96,7 +96,7 @@ class Plugin:
         # file of every module, for up to a quarter of a second, in which no guest is heard and no
         # arrival can start. So the first time is now.
         inspect.stack()
-        self._spare_collector()
+        self._leave_out_what_stays()
         try:
             self._node.start()
         except (ConfigError, LedgerError, OSError) as error:
@@ -104,19 +104,19 @@ class Plugin:
 
     def on_spawning_complete(self, user_count: int, **_: Any) -> None:
         """Locust's users are there: slots by the thousand stay until the end."""
-        if user_count > MORE_USERS * self._spared:
-            self._spared = user_count
+        if user_count > MORE_USERS * self._left_out:
+            self._left_out = user_count
             gevent.spawn(gc.freeze)  # after each of them has had its first turn
 
-    def _spare_collector(self) -> None:
+    def _leave_out_what_stays(self) -> None:
         # A collection of all modules, slots and what they hold stops every guest for a quarter of
         # a second. What is frozen is looked at no more, and freezing itself takes no time.
-        self._spared = 0
+        self._left_out = 0
         if gc.get_freeze_count():  # slots of a run before, in the web UI
             gc.unfreeze()
             gc.collect()
         gc.freeze()
-        gc.set_threshold(*SELDOM)
+        gc.set_threshold(*COLLECTED_EVERY)
 
     def on_test_stopping(self, **_: Any) -> None:
         """Return when no guest is left in session."""
