@@ -48,7 +48,7 @@ else
 endif
 
 test-others: $(DEV_READY)
-	$(BIN)/python -m pytest -m 'not (long or pure or slow)' --numprocesses $(TESTS_AT_ONCE) --dist loadgroup
+	$(BIN)/python -m pytest -m 'not long' --folders other --numprocesses $(TESTS_AT_ONCE) --dist loadgroup
 
 test-fast: $(DEV_READY)
 	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -m 'not process and not slow and not long' $(or $(ARGS),--numprocesses 2)
@@ -66,10 +66,10 @@ test-aside: $(DEV_READY)
 	@grep TOTAL $(ASIDE)
 
 test-slow: $(DEV_READY)
-	$(BIN)/python -m pytest -q -m 'slow and not long'
+	$(BIN)/python -m pytest -q -m 'not (pure or long)' --folders deciding
 
 coverage: $(DEV_READY)
-	$(BIN)/coverage run -m pytest -q -m pure
+	$(BIN)/coverage run -m pytest -q -m pure --folders deciding
 	$(BIN)/coverage report
 
 format: $(DEV_READY)

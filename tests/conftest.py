@@ -93,11 +93,22 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What makes it possible to run the tests in parts that import little."""
+    parser.addoption(
+        "--folders",
+        choices=("deciding", "other"),
+        help="collect only the folders of what decides (and the long computations), or only others",
+    )
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Import no other test where only those are wanted that coverage counts."""
-    if config.option.markexpr != "pure" or TESTS not in collection_path.parents:
+    """Import no test of the folders that are left to another part."""
+    wanted = config.getoption("folders")
+    if wanted is None or TESTS not in collection_path.parents:
         return None
-    return True if collection_path.relative_to(TESTS).parts[0] not in PURE else None
+    deciding = collection_path.relative_to(TESTS).parts[0] in PURE | {"benchmarks"}
+    return True if deciding != (wanted == "deciding") else None
 
 
 @pytest.hookimpl(tryfirst=True)

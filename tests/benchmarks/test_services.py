@@ -10,7 +10,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize(
     ("kind", "seeds"),
-    [("steady", range(4)), ("load shedding", range(2)), ("noise 10 %, memory 300 s", range(2))],
+    [
+        ("steady", range(4)),
+        pytest.param("load shedding", range(2), marks=pytest.mark.long),
+        pytest.param("noise 10 %, memory 300 s", range(2), marks=pytest.mark.long),
+    ],
 )
 def test_what_is_claimed_holds_the_truth(kind: str, seeds: range) -> None:
     claims = 0

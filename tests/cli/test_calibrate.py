@@ -14,7 +14,8 @@ from harness.studies.calibrate.calibration import CALIBRATION, read_calibration
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("kind", ["plain", pytest.param("tls", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["plain", "tls"])
 def test_a_small_calibration(kind: str, tmp_path: Path) -> None:
     out = tmp_path / "reports"
     done = subprocess.run(

@@ -95,6 +95,7 @@ def search(directory: Path, *words: str) -> Any:
     return harness("capacity", *words, within_s=250)
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_a_service_of_one_worker_is_over_where_it_must_be(tmp_path: Path) -> None:
     file = tmp_path / "level.py"

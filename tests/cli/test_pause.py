@@ -74,7 +74,7 @@ def started(reports: Path) -> int:
     [
         pytest.param(OPEN, [], marks=pytest.mark.long),
         (OPEN, ["--processes", "2"]),
-        (CLOSED, ["-u", "3"]),
+        pytest.param(CLOSED, ["-u", "3"], marks=pytest.mark.long),
     ],
     ids=["open", "open, two workers", "closed"],
 )

@@ -152,6 +152,7 @@ def test_it_stops_by_itself_before_the_window_ends(simulator: Any, tmp_path: Pat
     assert run["sessions"]["leftover"] == 0
 
 
+@pytest.mark.long
 def test_a_capacity_search_goes_by_the_preflight_of_its_reports_folder(
     simulator: Any, tmp_path: Path
 ) -> None:

@@ -197,13 +197,25 @@ def test_an_interrupt_before_anything_was_sent(simulator: Any, tmp_path: Path) -
         ),
         (["{bad}"], 8, "bad.py:1:"),
         (["{good}", "--target", "nowhere"], 8, "'nowhere' is not a websocket URL"),
-        (["{good}", "--target", "ws://127.0.0.1/v1?deploymentId=x"], 8, "not a UUID"),
+        pytest.param(
+            ["{good}", "--target", "ws://127.0.0.1/v1?deploymentId=x"],
+            8,
+            "not a UUID",
+            marks=pytest.mark.long,
+        ),
         (["{good}", "--target", f"ws://127.0.0.1:9/v1?deploymentId={ID}"], 8, "nothing listens"),
         (["{good}", "--target", f"wss://a.example/v1?deploymentId={ID}"], 7, "not on this machine"),
-        (["{good}", "--sim-fault", "no_such=1"], 8, "no_such"),
+        pytest.param(["{good}", "--sim-fault", "no_such=1"], 8, "no_such", marks=pytest.mark.long),
         (["{good}", "-t", "soon"], 8, "--run-time: expected a duration"),
-        (["{good}", "-t", "0"], 8, "--run-time: expected one second or more"),
-        (["{good}", "-u", "0"], 8, "--users: expected more than zero"),
+        pytest.param(
+            ["{good}", "-t", "0"],
+            8,
+            "--run-time: expected one second or more",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            ["{good}", "-u", "0"], 8, "--users: expected more than zero", marks=pytest.mark.long
+        ),
         (["{good}", "--processes", "0"], 8, "--processes"),
         (["{good}", "--reports", "{file}"], 8, "can't be written to"),
     ],
@@ -260,7 +272,11 @@ delay = "1s"
 """
 
 
-@pytest.mark.parametrize("more", [[], ["--processes", "2"]], ids=["one process", "two workers"])
+@pytest.mark.parametrize(
+    "more",
+    [[], pytest.param(["--processes", "2"], marks=pytest.mark.long)],
+    ids=["one process", "two workers"],
+)
 def test_a_missed_objective_stops_the_run_early(tmp_path: Path, more: list[str]) -> None:
     file, out = str(locustfile(tmp_path, messages=50, think="50ms")), tmp_path / "reports"
     slo = tmp_path / "slo.toml"

@@ -144,9 +144,17 @@ def test_who_ends_it_ends_the_present_life_in_order(
 
 @pytest.mark.parametrize(
     "frame",
-    [b"", b"\xc1", b"\xff" * 50, msgpack.dumps(5), msgpack.dumps(("harness_files", 7, "x")),
-     msgpack.dumps(("harness_files", {"files": {"a": 1}}, "x")),
-     msgpack.dumps(("harness_files", {"problems": [["a", b"b"]], "harness": 3}, "x"))],
+    [
+        b"\xff" * 50,
+        msgpack.dumps(("harness_files", {"problems": [["a", b"b"]], "harness": 3}, "x")),
+        *(
+            pytest.param(frame, marks=pytest.mark.long)
+            for frame in (
+                b"", b"\xc1", msgpack.dumps(5), msgpack.dumps(("harness_files", 7, "x")),
+                msgpack.dumps(("harness_files", {"files": {"a": 1}}, "x")),
+            )
+        ),
+    ],
 )  # fmt: skip
 def test_what_no_master_sends_is_one_sentence(machines: Machines, frame: bytes) -> None:
     with zmq.Context() as context, context.socket(zmq.ROUTER) as liar:

@@ -7,6 +7,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from examples import at_most
 from hars import came, configured, har, left, said, sent, socket
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,6 +60,7 @@ odd = st.builds(
 )
 
 
+@at_most(40)
 @given(st.lists(good | odd, max_size=10), st.lists(good | odd, max_size=4))
 def test_nothing_in_a_frame_stops_us(first: list[Any], second: list[Any]) -> None:
     with TemporaryDirectory() as folder:

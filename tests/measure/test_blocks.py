@@ -27,7 +27,10 @@ def test_a_percentile_is_that_of_everything_together() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("spells", "alike"), [(0.0, 0.0), (0.05, 0.8), (0.03, 0.98)])
+@pytest.mark.parametrize(
+    ("spells", "alike"),
+    [(0.0, 0.0), (0.05, 0.8), pytest.param(0.03, 0.98, marks=pytest.mark.long)],
+)
 def test_intervals_enclose_the_true_percentile_as_often_as_stated(
     spells: float, alike: float
 ) -> None:

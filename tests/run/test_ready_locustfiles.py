@@ -14,7 +14,8 @@ from harness.errors import ExitCode
 pytestmark = pytest.mark.process
 
 READY = ROOT / "locustfiles"
-OPEN = ("load", "step", "spike", "soak", "breakpoint", "reconnect")
+OPEN = ("load", "spike", "soak", "reconnect")
+MORE = ("step", "breakpoint")  # of the same kind as a load and a spike
 
 
 def judged(code: int, output: str) -> bool:
@@ -34,7 +35,10 @@ def run(tmp_path: Path, name: str, *words: str, simulated: bool = True) -> tuple
     return done.returncode, done.stdout + done.stderr, record
 
 
-@pytest.mark.parametrize("name", OPEN)
+@pytest.mark.parametrize(
+    "name",
+    [*OPEN, *(pytest.param(name, marks=pytest.mark.long) for name in MORE)],
+)
 def test_open_workloads_take_height_length_and_seed(
     simulator: Any, tmp_path: Path, name: str
 ) -> None:

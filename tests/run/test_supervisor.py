@@ -114,7 +114,7 @@ TWO_WORKERS = ("--processes", "2")
         (hang_up, 6, ()),
         pytest.param(terminate, 6, (), marks=pytest.mark.long),
         (kill_supervisor, -9, ()),
-        (kill_locust, 6, ()),
+        pytest.param(kill_locust, 6, (), marks=pytest.mark.long),
         (terminate, 6, TWO_WORKERS),
         (kill_supervisor, -9, TWO_WORKERS),
     ],
@@ -140,7 +140,13 @@ def test_a_run_ends_in_order(
         assert "by hand" not in str(run.record["reasons"])
 
 
-@pytest.mark.parametrize("end", [kill_supervisor_then_locust, kill_locust_then_supervisor])
+@pytest.mark.parametrize(
+    "end",
+    [
+        kill_supervisor_then_locust,
+        pytest.param(kill_locust_then_supervisor, marks=pytest.mark.long),
+    ],
+)
 def test_both_killed_is_told_by_the_next_command(
     simulator: Any, tmp_path: Path, end: Callable[[Supervised], None]
 ) -> None:

@@ -19,6 +19,7 @@ from harness.ledger.reader import read_account
 pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
 
 
+@pytest.mark.long
 def test_a_master_and_two_workers_in_a_network_of_their_own(
     network: Network, twin: Twin, tmp_path: Path
 ) -> None:

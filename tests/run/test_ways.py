@@ -176,6 +176,7 @@ def test_the_origin_that_a_deployment_asks_for(plain: World) -> None:
     assert plain.simulator.truth()["origins"].keys() == {"https://www.shop.test"}
 
 
+@pytest.mark.long
 def test_several_source_addresses(plain: World, tmp_path: Path) -> None:
     plain.name(origin="https://shop.test", sources=["127.0.0.2", "127.0.0.3", "192.0.2.1"])
     for command in (["preflight"], ["run", str(locustfile(tmp_path)), "--override", "preflight=t"]):

@@ -42,9 +42,19 @@ def test_files_that_can_not_be_used(tmp_path: Path) -> None:
     ("conf", "environment", "place"),
     [
         ("master = true\n", {}, "master of locust.conf"),
-        ("users = 7\n", {}, "users of locust.conf"),
-        ("", {"LOCUST_MODE_MASTER": "1"}, "LOCUST_MODE_MASTER of the environment"),
-        ("", {"LOCUST_MODE_WORKER": "true"}, "LOCUST_MODE_WORKER of the environment"),
+        pytest.param("users = 7\n", {}, "users of locust.conf", marks=pytest.mark.long),
+        pytest.param(
+            "",
+            {"LOCUST_MODE_MASTER": "1"},
+            "LOCUST_MODE_MASTER of the environment",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            "",
+            {"LOCUST_MODE_WORKER": "true"},
+            "LOCUST_MODE_WORKER of the environment",
+            marks=pytest.mark.long,
+        ),
         ("", {"LOCUST_USERS": "9"}, "LOCUST_USERS of the environment"),
     ],
 )

@@ -87,6 +87,7 @@ def test_script_data_texts_and_targets_come_from_the_master(
     assert still_open <= before
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_what_a_killed_worker_had_open_is_listed(simulator: Any, machines: Machines) -> None:
     _, before = sessions(simulator)

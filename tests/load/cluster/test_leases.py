@@ -228,6 +228,7 @@ def test_a_worker_is_killed_and_another_joins(simulator: Any, tmp_path: Path) ->
     assert len(told["changes"]) in (1, 2)  # at once, or one after the other
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_a_worker_with_another_schedule_can_not_join(simulator: Any, tmp_path: Path) -> None:
     file = locustfile(tmp_path, messages=1, more=SHAPE.format(over="12s"))

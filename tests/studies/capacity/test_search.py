@@ -280,7 +280,7 @@ def run_level(
     return level
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_planted_knees_are_found_within_the_interval_and_for_a_fraction_of_a_stairs_cost() -> None:
     inside = near = 0
     spent = stair = 0.0

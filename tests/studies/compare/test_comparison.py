@@ -51,7 +51,7 @@ def plain_run(
     return directory
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_runs_that_differ_by_seed_only_show_no_difference_at_the_stated_rate(
     tmp_path: Path,
 ) -> None:

@@ -40,7 +40,7 @@ def words(changes: list[Change]) -> set[Word]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("spells", [0.0, 0.02])
+@pytest.mark.parametrize("spells", [0.0, pytest.param(0.02, marks=pytest.mark.long)])
 def test_equal_runs_are_called_different_at_most_as_often_as_stated(spells: float) -> None:
     rng = np.random.default_rng(1)
     pairs = 16
@@ -190,7 +190,7 @@ def spread_run(rng: np.random.Generator, spread: float, factor: float = 1.0) -> 
     return one_run(rng, factor * float(np.exp(spread * rng.normal())))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_several_base_runs_show_how_much_runs_differ() -> None:
     """Runs that differ by 3 % anyway: with one base every third pair gets a word."""
     rng = np.random.default_rng(12)

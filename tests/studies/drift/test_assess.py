@@ -85,7 +85,7 @@ def alike_soak(seed: int, alike: float, many: int = 12, points: int = 240) -> li
     return watched
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("alike", [0.95, 0.98])
 def test_flat_figures_that_wander_slowly_are_no_drift(alike: float) -> None:
     false = sum(assess(alike_soak(seed, alike)).verdict is Drift.DRIFTING for seed in range(20))

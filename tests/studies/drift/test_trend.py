@@ -43,7 +43,7 @@ def verdicts(seeds: int, *, use_load: bool = False, **kind: float) -> Counter[Dr
     return counts
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_of_200_flat_runs_at_most_5_per_cent_are_called_drifting() -> None:
     counts = verdicts(200)
     assert counts[Drift.DRIFTING] <= 10
