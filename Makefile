@@ -1,5 +1,5 @@
 # make run    set up and do the main job against the embedded simulator; ends in a report
-# make test-fast  the tests that start no process, in a minute or two
+# make test-fast  the tests that are done at once and start no process, in less than a minute
 # make test   set up and run the tests, several at once; ARGS='tests/guest -x' chooses some
 # make test-long  the matrices, the accuracy table and what else takes hours
 # make coverage  which branches of the pure packages their own tests do not reach
@@ -26,7 +26,7 @@ TESTS_AT_ONCE ?= 6
 ASIDE := .aside.log
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-aside test-others test-slow test-fast test-long test-longest coverage format check crash-matrix validity-matrix clean bench-accuracy bench-guest bench-long bench-master bench-start demo-capacity evidence
+.PHONY: help run test test-aside test-others test-rates test-fast test-long test-longest coverage format check crash-matrix validity-matrix clean bench-accuracy bench-guest bench-long bench-master bench-start demo-capacity evidence
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -51,7 +51,7 @@ test-others: $(DEV_READY)
 	$(BIN)/python -m pytest -m 'not long' --folders other --numprocesses $(TESTS_AT_ONCE) --dist loadgroup
 
 test-fast: $(DEV_READY)
-	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -m 'not process and not slow and not long' $(or $(ARGS),--numprocesses 2)
+	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -m 'not (process or slow or rates or long)' $(or $(ARGS),--numprocesses 3)
 
 test-long: test-longest
 	$(MAKE) crash-matrix validity-matrix bench-accuracy bench-long ARGS=
@@ -62,10 +62,10 @@ test-longest: $(DEV_READY)
 # What computes makes way for what must be in time: guests, and the services that they talk to.
 # Its words only where it fails: the other half shows how far the tests have come.
 test-aside: $(DEV_READY)
-	@nice -n 5 $(MAKE) coverage test-slow >$(ASIDE) 2>&1 || { cat $(ASIDE); exit 1; }
+	@nice -n 5 $(MAKE) coverage test-rates >$(ASIDE) 2>&1 || { cat $(ASIDE); exit 1; }
 	@grep TOTAL $(ASIDE)
 
-test-slow: $(DEV_READY)
+test-rates: $(DEV_READY)
 	$(BIN)/python -m pytest -q -m 'not (pure or long)' --folders deciding
 
 coverage: $(DEV_READY)

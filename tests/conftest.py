@@ -117,7 +117,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if STARTERS & set(getattr(item, "fixturenames", ())):
             item.add_marker("process")
-        others = [item.get_closest_marker(name) for name in ("process", "slow", "long")]
+        others = [item.get_closest_marker(name) for name in ("process", "rates", "long")]
         if not any(others) and item.path.relative_to(TESTS).parts[0] in PURE:
             item.add_marker("pure")
     if hasattr(config, "workerinput"):  # one of several processes

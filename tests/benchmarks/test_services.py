@@ -5,7 +5,7 @@ import pytest
 from harness.studies.capacity.search import SETTLES, AnswerKind
 from tests.benchmarks.services import make, mean_truth, search
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.rates
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ def compare(reports: Path, *words: str) -> int:
     return main(["compare", *words, "--reports", str(reports)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("runs", "code"),
     [
@@ -42,6 +43,7 @@ def test_the_last_run_is_judged_by_those_before_it(
     assert ("One base run can't show" in text) is (len(runs) == 2)
 
 
+@pytest.mark.slow
 def test_the_figures_of_the_gate_can_be_named(
     reports: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -54,10 +56,12 @@ def test_the_figures_of_the_gate_can_be_named(
     assert "reply p95" in error
 
 
+@pytest.mark.slow
 def test_runs_too_short_to_tell_do_not_pass(reports: Path) -> None:
     assert compare(reports, "base", "alike") == ExitCode.NO_DATA
 
 
+@pytest.mark.slow
 def test_the_page_is_written_beside_the_run(
     reports: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

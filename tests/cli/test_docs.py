@@ -6,6 +6,7 @@ from harness.cli.main import main
 from harness.docs import FOLDER, TABLES, TOPICS, page, topics
 
 
+@pytest.mark.slow
 def test_topics_pages_and_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["docs"]) == 0
     listed = capsys.readouterr().out

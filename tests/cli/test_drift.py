@@ -40,6 +40,7 @@ def slower_by_the_minute(directory: Path) -> None:
     store.close()
 
 
+@pytest.mark.slow
 def test_a_drift_has_its_exit_code(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["drift", str(run_dir)]) == ExitCode.OBJECTIVES
     output = capsys.readouterr().out
@@ -47,6 +48,7 @@ def test_a_drift_has_its_exit_code(run_dir: Path, capsys: pytest.CaptureFixture[
     assert "The service drifts" in output
 
 
+@pytest.mark.slow
 def test_json(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["drift", str(run_dir), "--json", "--warm-up", "2m"])
     answer = json.loads(capsys.readouterr().out)

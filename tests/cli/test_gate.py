@@ -61,6 +61,7 @@ def changed(run_dir: Path, **more: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | more))
 
 
+@pytest.mark.slow
 def test_a_run_is_judged_as_it_left_things(
     run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,6 +21,7 @@ from harness.rundir.layout import write_json
 OWNER = "config/run_config.py"
 
 
+@pytest.mark.slow
 def test_nobody_else_spells_a_variable_or_looks_into_the_environment() -> None:
     uses = []
     for module, nodes in modules().items():

@@ -30,6 +30,7 @@ def test_there_are_enough() -> None:
     assert len(set(MESSAGES)) >= 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("message", MESSAGES)
 def test_the_code_says_it(message: str) -> None:
     pieces = [re.escape(piece) for piece in message.strip("…").split("…")]

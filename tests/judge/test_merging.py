@@ -52,6 +52,7 @@ def refusal(parts: list[Path], tmp_path: Path) -> str:
     return str(refused.value)
 
 
+@pytest.mark.slow
 def test_counts_are_added(parts: list[Path], tmp_path: Path) -> None:
     _, record = merge_runs(parts, tmp_path / "out")
     due = [orjson.loads((one / "run.json").read_bytes())["arrivals"]["due"] for one in parts]
@@ -116,6 +117,7 @@ def test_no_run_is_in_it_twice(parts: list[Path], tmp_path: Path) -> None:
     assert "two runs or more" in refusal(parts[:1], tmp_path)
 
 
+@pytest.mark.slow
 def test_runs_one_after_the_other_are_no_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

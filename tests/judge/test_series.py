@@ -58,6 +58,7 @@ def test_bins_are_few_and_never_narrower_than_what_was_recorded(span_s: float) -
     assert bin_width_s(span_s, 10.0, MOST_BINS) >= 10
 
 
+@pytest.mark.slow
 def test_processes_add_up_and_nothing_is_lost(tmp_path: Path) -> None:
     run_dir = make_run(tmp_path / "r", length_s=60, trouble=True)
     series, merged = read_series(run_dir), read_measurements(run_dir)
@@ -103,6 +104,7 @@ def test_a_process_that_ends_early_keeps_its_totals_but_occupies_nothing(tmp_pat
     assert series.rates["due"] == [8, 8, 4, 4]
 
 
+@pytest.mark.slow
 def test_bins_of_several_intervals_merge_times_exactly(tmp_path: Path) -> None:
     write(tmp_path, "w0", list(range(0, 300)), times_ms=(10,), lost=0)
     write(tmp_path, "w1", list(range(0, 300)), times_ms=(90,), lost=0)

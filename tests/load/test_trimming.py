@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 from locust.env import Environment
 from locust.stats import update_stats_history
 
@@ -27,6 +28,7 @@ def test_what_locust_does_not_look_at_is_let_go() -> None:
         assert len(entry.num_reqs_per_sec) == len(entry.num_fail_per_sec) == KEPT_S + 1
 
 
+@pytest.mark.slow
 def test_the_history_keeps_its_first_row_and_its_whole_length() -> None:
     environment = Environment()
     runner = environment.create_local_runner()

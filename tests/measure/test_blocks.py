@@ -26,7 +26,7 @@ def test_a_percentile_is_that_of_everything_together() -> None:
     assert Blocks([]).percentile(50) is None
 
 
-@pytest.mark.slow
+@pytest.mark.rates
 @pytest.mark.parametrize(
     ("spells", "alike"),
     [(0.0, 0.0), (0.05, 0.8), pytest.param(0.03, 0.98, marks=pytest.mark.long)],

@@ -64,6 +64,7 @@ def test_garbage_is_refused() -> None:
         Histogram().merge_encoded("HISTgarbage")
 
 
+@pytest.mark.slow
 @at_most(10)
 @given(DURATIONS.filter(bool))
 def test_the_quick_reading_agrees_with_the_library_s_own(durations: list[int]) -> None:
@@ -110,6 +111,7 @@ def test_many_at_once_are_the_same_as_one_by_one(durations_ns: list[int]) -> Non
     assert list(many.buckets_us()) == list(single.buckets_us())
 
 
+@pytest.mark.slow
 @at_most(10)
 @given(DURATIONS)
 def test_the_mean_is_the_librarys(durations_ns: list[int]) -> None:

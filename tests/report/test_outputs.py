@@ -26,6 +26,7 @@ def test_the_text_is_as_agreed(run_dir: Path, name: str) -> None:
     agreed.hold(f"reports/{name}", (run_dir / name).read_text())
 
 
+@pytest.mark.slow
 def test_every_kind_is_made_whole(run_dir: Path) -> None:
     made = write_reports(run_dir)
     assert [path.name for path in made] == [name for name, _ in OUTPUTS.values()]

@@ -48,6 +48,7 @@ def test_the_start_is_written_and_added_to(tmp_path: Path) -> None:
         read_start(tmp_path)
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_do_not_take_each_others_probe(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda _: make_run_directory(tmp_path, "run"), range(800)))

@@ -234,6 +234,7 @@ def fuzzed(source: Random) -> bytes:
     return json.dumps(request, indent=source.choice((None, 3))).encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_any_frames_get_an_answer_or_a_close_and_the_service_lives(play, seed) -> None:
     """Two thousand frames; ``play`` itself fails if one ran into an internal error."""

@@ -164,7 +164,7 @@ def test_servers_needed_is_the_smallest_that_is_enough(load: float) -> None:
 
 
 @given(queues)
-@pytest.mark.slow
+@pytest.mark.rates
 def test_at_once_are_as_many_as_littles_law_says(queue: Queue) -> None:
     # the percentiles of a number add up to its mean
     shares = [(i + 0.5) / 400 for i in range(400)]

@@ -72,6 +72,7 @@ def indices_of(partition: Partition, worker: str) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @given(pieces(), st.integers(), st.integers(min_value=1, max_value=9))
 def test_strides_of_the_workers_partition_the_schedule(
     base: Schedule, seed: int, workers: int
@@ -132,6 +133,7 @@ def test_with_poisson_parts_the_parts_follow_each_other() -> None:
     assert isinstance(poisson(first + first, seed=9), Poisson)
 
 
+@pytest.mark.slow
 def test_poisson_has_the_mean_the_variance_and_the_gaps_of_a_poisson_process() -> None:
     base = steady(per_second=20, over="60s")
     counts = [poisson(base, seed=seed).count for seed in range(400)]

@@ -69,6 +69,7 @@ class World:
         return sorted(index for indices in self.taken.values() for index in indices)
 
 
+@pytest.mark.slow
 def test_nothing_is_started_twice_whatever_stalls(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -76,6 +76,7 @@ def test_what_is_no_report_is_refused(data: Any) -> None:
         unpack(data)
 
 
+@pytest.mark.slow
 def test_a_report_that_unpacks_to_more_than_a_message_may_have_is_refused() -> None:
     with pytest.raises(ValueError, match="too much"):
         unpack(pack({"live": " " * (MOST_BYTES + 1)}))

@@ -42,6 +42,7 @@ def test_a_count_that_can_still_grow_stops_nothing() -> None:
     assert "reply count <= 5" in why
 
 
+@pytest.mark.slow
 def test_a_long_good_past_does_not_save_a_run_that_fails_now() -> None:
     live = Live()
     for _ in range(1000):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from synthetic import START_S, make_run
 
 from harness.judge.series import Series, read_series
@@ -14,10 +15,12 @@ def series(run_dir: Path) -> Series:
     return found
 
 
+@pytest.mark.slow
 def test_a_quiet_run_has_none(tmp_path: Path) -> None:
     assert find_incidents(series(make_run(tmp_path / "r", length_s=60))) == []
 
 
+@pytest.mark.slow
 def test_the_first_of_each_kind_of_trouble_is_marked_in_order(tmp_path: Path) -> None:
     run_dir = make_run(tmp_path / "r", length_s=120, per_s=6, trouble=True, leave=3)
     found = find_incidents(series(run_dir))

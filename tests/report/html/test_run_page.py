@@ -59,6 +59,7 @@ def page(run_dir: Path) -> str:
     return write_reports(run_dir, ["html"])[0].read_text()
 
 
+@pytest.mark.slow
 def test_verdict_and_account_come_first(page: str) -> None:
     text = Outline(page).text
     record_at = text.index("Failed")
@@ -194,6 +195,7 @@ def test_a_crashed_run_gives_a_partial_report(run_dir: Path, tmp_path: Path) -> 
     assert "This is a partial report: the run did not come to its end." in text
 
 
+@pytest.mark.slow
 def test_files_that_contradict_the_record_are_told(run_dir: Path, tmp_path: Path) -> None:
     copy = tmp_path / "tampered"
     shutil.copytree(run_dir, copy)
@@ -206,5 +208,6 @@ def test_files_that_contradict_the_record_are_told(run_dir: Path, tmp_path: Path
     assert "one of them was changed or cut short" in write_reports(copy, ["html"])[0].read_text()
 
 
+@pytest.mark.slow
 def test_making_it_again_gives_the_same_words(run_dir: Path, page: str) -> None:
     assert Outline(write_reports(run_dir, ["html"])[0].read_text()).text == Outline(page).text

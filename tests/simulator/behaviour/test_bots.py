@@ -27,6 +27,7 @@ def erlang_c(servers: int, load: float) -> float:
     return blocked / (1 - load / servers * (1 - blocked))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("servers", "rho"), [(1, 0.5), (1, 0.8), (4, 0.7), (10, 0.9)])
 def test_mean_time_in_an_mmc_queue(servers: int, rho: float) -> None:
     mean = 0.1

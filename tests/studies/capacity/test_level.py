@@ -176,6 +176,7 @@ def test_a_miss_counts_even_when_the_generator_struggled(tmp_path: Path) -> None
     assert judgement.judged is Judged.OVER
 
 
+@pytest.mark.slow
 def test_a_service_that_sheds_load_is_over_though_its_answers_are_fast(tmp_path: Path) -> None:
     judgement = judge_run(level(tmp_path, reply_ms=100, refused=35), warmup_s=20)
     assert judgement.judged is Judged.OVER
@@ -292,6 +293,7 @@ def test_a_record_that_does_not_say_how_the_run_ended_is_no_level_that_was_met(
         judge_run(tmp_path, warmup_s=20)
 
 
+@pytest.mark.slow
 def test_a_level_that_goes_on_is_clear_only_when_it_would_be_judged_so(tmp_path: Path) -> None:
     def clear(reply_ms: float, judged_s: float) -> bool:
         directory = tmp_path / f"{reply_ms:g}-{judged_s:g}"

@@ -65,6 +65,7 @@ def test_planted_coefficients_come_back(lambda_: float, sigma: float, kappa: flo
     assert law.r_squared > 0.999999
 
 
+@pytest.mark.slow
 def test_noise_leaves_the_planted_coefficients_within_their_errors() -> None:
     rng = np.random.default_rng(1)
     n = np.array([1, 2, 4, 8, 12, 16, 24, 32, 48, 64.0])

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from synthetic import make_run
 
 from harness.judge.series import MOST_BLOCKS
@@ -9,6 +10,7 @@ from harness.measure.snapshot import read_measurements
 from harness.studies.compare.comparison import read_blocks
 
 
+@pytest.mark.slow
 def test_every_value_is_in_one_block(tmp_path: Path) -> None:
     run_dir = make_run(tmp_path / "r", length_s=150, per_s=3)
     blocks, merged = read_blocks(run_dir), read_measurements(run_dir)

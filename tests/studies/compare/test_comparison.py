@@ -65,7 +65,7 @@ def test_runs_that_differ_by_seed_only_show_no_difference_at_the_stated_rate(
     assert wrong <= 6
 
 
-@pytest.mark.slow
+@pytest.mark.rates
 def test_a_planted_slowdown_of_five_percent_is_found_and_a_speed_up_too(tmp_path: Path) -> None:
     for pair in range(5):
         base = plain_run(tmp_path / f"base{pair}", pair, values=200)
@@ -78,6 +78,7 @@ def test_a_planted_slowdown_of_five_percent_is_found_and_a_speed_up_too(tmp_path
         assert back.exit_code is ExitCode.PASS
 
 
+@pytest.mark.slow
 def test_a_gate_does_not_pass_what_may_be_worse_by_as_much_as_matters(tmp_path: Path) -> None:
     base, new = plain_run(tmp_path / "a", 1, values=200), plain_run(tmp_path / "b", 2, values=200)
     comparison = compare(base, new)
@@ -92,6 +93,7 @@ def test_a_gate_does_not_pass_what_may_be_worse_by_as_much_as_matters(tmp_path: 
     assert "may be, by as much as matters" in strict.summary
 
 
+@pytest.mark.slow
 def test_several_base_runs_are_taken_together(tmp_path: Path) -> None:
     bases = [plain_run(tmp_path / f"a{number}", number) for number in range(3)]
     comparison = compare(bases, plain_run(tmp_path / "b", 9))
@@ -118,6 +120,7 @@ def test_too_few_values_can_not_pass(tmp_path: Path) -> None:
     assert "Nothing can be told" in comparison.summary
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("record", "worse"),
     [
@@ -167,6 +170,7 @@ def cut_run(directory: Path, *, early: int, late: int, refused: int = 3) -> Path
     return directory
 
 
+@pytest.mark.slow
 def test_what_the_end_cut_short_is_an_error_only_if_it_was_late(tmp_path: Path) -> None:
     base = cut_run(tmp_path / "a", early=0, late=0)
     shares = {}
@@ -197,6 +201,7 @@ def test_what_is_not_recorded_is_not_taken_for_none(tmp_path: Path) -> None:
     assert counts["arrivals dropped"].base == "not recorded"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flaw", [{"verdict": "INVALID"}, {"complete": False}])
 def test_a_run_that_is_no_good_can_not_be_compared(tmp_path: Path, flaw: dict[str, Any]) -> None:
     good, bad = plain_run(tmp_path / "a", 1), plain_run(tmp_path / "b", 2, **flaw)
@@ -213,6 +218,7 @@ def test_differences_in_how_they_were_run_are_told_without_secrets(tmp_path: Pat
     assert differences == {"Seed": ("1", "2"), "Option --users": ("5", "not set")}
 
 
+@pytest.mark.slow
 def test_what_is_new_in_each_run_is_no_difference_in_how_they_were_run(tmp_path: Path) -> None:
     def how(port: int, name: str) -> dict[str, Any]:
         target = f"ws://127.0.0.1:{port}/v1?deploymentId={port}"

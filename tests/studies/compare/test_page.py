@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import orjson
+import pytest
 from synthetic import make_run
 
 from harness.report.html.page import render
@@ -12,6 +13,7 @@ from harness.studies.compare.page import comparison_page
 HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(2)>"
 
 
+@pytest.mark.slow
 def test_it_holds_all_changes_the_customers_first(tmp_path: Path) -> None:
     base = make_run(tmp_path / "base", length_s=60)
     new = make_run(tmp_path / "new", length_s=60, seed=2, leave=3)

@@ -39,7 +39,7 @@ def words(changes: list[Change]) -> set[Word]:
     return {change.word for change in changes}
 
 
-@pytest.mark.slow
+@pytest.mark.rates
 @pytest.mark.parametrize("spells", [0.0, pytest.param(0.02, marks=pytest.mark.long)])
 def test_equal_runs_are_called_different_at_most_as_often_as_stated(spells: float) -> None:
     rng = np.random.default_rng(1)
@@ -51,7 +51,7 @@ def test_equal_runs_are_called_different_at_most_as_often_as_stated(spells: floa
     assert false <= 4  # 5 or more of 16 at a rate of 5 % has p = 0.001
 
 
-@pytest.mark.slow
+@pytest.mark.rates
 def test_a_planted_slowdown_of_five_per_cent_is_found() -> None:
     rng = np.random.default_rng(2)
     for _ in range(8):
@@ -71,7 +71,7 @@ def test_a_planted_speedup_is_called_faster_and_its_interval_encloses_it() -> No
         assert change.low <= (change.change or 0) <= change.high
 
 
-@pytest.mark.slow
+@pytest.mark.rates
 def test_the_intervals_enclose_the_planted_change_as_often_as_stated() -> None:
     rng = np.random.default_rng(4)
     rules = Rules(confidence=0.95)
@@ -126,6 +126,7 @@ def test_a_change_too_small_to_be_measured_is_nothing_whatever_share_it_is() -> 
     assert change.word is Word.SLOWER
 
 
+@pytest.mark.slow
 def test_a_known_spread_from_day_to_day_widens_the_interval() -> None:
     rng = np.random.default_rng(7)
     base, new = one_run(rng), one_run(rng, 1.06)

@@ -10,6 +10,7 @@ from harness.studies.compare.page import change_text, comparison_text
 from harness.studies.compare.statistics import Change, Word
 
 
+@pytest.mark.slow
 def test_differences_first_then_figures_and_the_summary_last(tmp_path: Path) -> None:
     base = make_run(tmp_path / "base", length_s=60)
     new = make_run(tmp_path / "new", length_s=60, seed=2, leave=3)

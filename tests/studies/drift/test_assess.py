@@ -31,7 +31,7 @@ def several(seed: int, *, service: float = 0.0, harness: float = 0.0) -> list[Wa
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.rates
 def test_flat_soaks_are_called_drifting_at_most_as_often_as_stated() -> None:
     runs = 25
     rng = np.random.default_rng(3)
@@ -43,7 +43,7 @@ def test_flat_soaks_are_called_drifting_at_most_as_often_as_stated() -> None:
     assert false <= 4  # 5 of 25 at 5 % has p = 0.007
 
 
-@pytest.mark.slow
+@pytest.mark.rates
 def test_a_planted_leak_of_half_a_per_cent_is_found() -> None:
     rng = np.random.default_rng(4)
     for seed in range(10):
@@ -57,7 +57,7 @@ def test_a_planted_leak_of_half_a_per_cent_is_found() -> None:
         assert report.sentence.startswith("Sessions leak: 0.")
 
 
-@pytest.mark.slow
+@pytest.mark.rates
 def test_the_guilty_side_is_named() -> None:
     service = assess(several(1, service=0.1))
     assert service.sentence.startswith("The service drifts: reply p95 +")
@@ -92,6 +92,7 @@ def test_flat_figures_that_wander_slowly_are_no_drift(alike: float) -> None:
     assert false <= 3  # 4 of 20 at 5 % has p = 0.016
 
 
+@pytest.mark.slow
 def test_an_improvement_is_told_and_fails_nothing() -> None:
     faster = [replace(one, less_is_better=True) for one in several(1, service=-0.1)]
     report = assess(faster)
@@ -121,7 +122,7 @@ def filling(seed: int, *, leak: float = 0.0, noise_mb: float = 0.05) -> Watched:
     return Watched(name="memory", side=Side.HARNESS, at_s=at, values=rss, fills=True)
 
 
-@pytest.mark.slow
+@pytest.mark.rates
 def test_memory_that_fills_up_and_stays_is_no_drift() -> None:
     for seed in range(25):
         fitted = assess([filling(seed)]).findings[0].trend
@@ -129,7 +130,7 @@ def test_memory_that_fills_up_and_stays_is_no_drift() -> None:
         assert 0 < fitted.cut_s <= 180
 
 
-@pytest.mark.slow
+@pytest.mark.rates
 def test_memory_that_leaks_is_never_called_flat_though_it_fills_up_first() -> None:
     smooth = [assess([filling(seed, leak=0.3)]).verdict for seed in range(12)]
     assert Drift.FLAT not in smooth

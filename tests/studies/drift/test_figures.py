@@ -74,6 +74,7 @@ def soak(
     store.close()
 
 
+@pytest.mark.slow
 def test_a_flat_run_is_not_called_drifting(tmp_path: Path) -> None:
     report = assess_run(soak(tmp_path))
     assert report.verdict is not Drift.DRIFTING
@@ -84,6 +85,7 @@ def test_a_flat_run_is_not_called_drifting(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_slower_service_is_told_from_a_growing_harness(tmp_path: Path) -> None:
     report = assess_run(soak(tmp_path, drift=0.15))
     assert report.verdict is Drift.DRIFTING
@@ -98,6 +100,7 @@ def test_what_the_end_cut_short_is_no_error_of_the_service(tmp_path: Path) -> No
     assert "reply errors" not in {finding.watched.name for finding in report.findings}
 
 
+@pytest.mark.slow
 def test_memory_of_the_harness_is_its_own_fault(tmp_path: Path) -> None:
     report = assess_run(soak(tmp_path, memory_mb=40))
     drifting = [f for f in report.findings if f.trend.verdict is Drift.DRIFTING]
@@ -105,6 +108,7 @@ def test_memory_of_the_harness_is_its_own_fault(tmp_path: Path) -> None:
     assert "The harness itself drifts" in report.sentence
 
 
+@pytest.mark.slow
 def test_a_leak_of_half_a_percent_is_found(tmp_path: Path) -> None:
     report = assess_run(soak(tmp_path, leaks=20))
     assert report.leak is not None
@@ -140,6 +144,7 @@ def test_resumes_and_guests_in_session_are_watched(tmp_path: Path) -> None:
     assert names.isdisjoint({"resumes a minute", "occupancy over expected"})
 
 
+@pytest.mark.slow
 def test_resumes_that_begin_at_the_age_of_connections_are_no_drift(tmp_path: Path) -> None:
     series = read_series(soak(tmp_path))
     assert series is not None
@@ -153,6 +158,7 @@ def test_resumes_that_begin_at_the_age_of_connections_are_no_drift(tmp_path: Pat
     assert counts[Drift.DRIFTING] <= 3
 
 
+@pytest.mark.slow
 def test_limits_come_from_the_objectives_and_from_who_asks(tmp_path: Path) -> None:
     directory = soak(tmp_path, drift=0.15, memory_mb=40)
     texts = ["reply p95 < 250ms", "reply p95 < 1s", "reply corrected p50 < 1ms", "reply p50 > 1ms"]

@@ -44,6 +44,7 @@ def headline(report: DriftReport) -> str:
     return html[html.index("<h1>") + 4 : html.index("</h1>")]
 
 
+@pytest.mark.slow
 def test_the_answer_comes_first_and_in_words() -> None:
     html = render("run-<1>", soak(service=0.2))
     assert headline(soak(service=0.2)) == "The service drifts"

@@ -50,19 +50,19 @@ def test_of_200_flat_runs_at_most_5_per_cent_are_called_drifting() -> None:
     assert counts[Drift.FLAT] >= 150
 
 
-@pytest.mark.slow
+@pytest.mark.rates
 @pytest.mark.parametrize("kind", [{"alike": 0.9}, {"alike": 0.0}, {"warmup": 0.8}])
 def test_neither_likeness_nor_warmup_makes_flat_runs_drift(kind: dict[str, float]) -> None:
     assert verdicts(40, **kind)[Drift.DRIFTING] <= 5  # 6 of 40 at 5 % has p = 0.014
 
 
-@pytest.mark.slow
+@pytest.mark.rates
 def test_a_planted_drift_of_5_per_cent_is_found() -> None:
     counts = verdicts(40, drift=0.05)
     assert counts[Drift.DRIFTING] >= 38
 
 
-@pytest.mark.slow
+@pytest.mark.rates
 def test_a_days_load_is_no_drift_and_hides_none() -> None:
     assert verdicts(20, use_load=True, diurnal=0.5)[Drift.DRIFTING] <= 3
     assert verdicts(20, use_load=True, diurnal=0.5, drift=0.05)[Drift.DRIFTING] >= 15
@@ -77,7 +77,7 @@ def test_load_that_only_rises_cannot_be_told_from_a_drift() -> None:
     assert "can't be told from a drift" in fitted.note
 
 
-@pytest.mark.slow
+@pytest.mark.rates
 def test_the_interval_encloses_the_planted_change() -> None:
     inside = 0
     for seed in range(40):
@@ -98,6 +98,7 @@ def test_the_slope_is_theil_sens() -> None:
     assert fitted.slope_per_h == pytest.approx(3600 * float(theilslopes(p95, at).slope))
 
 
+@pytest.mark.slow
 def test_below_what_is_material_nothing_drifts_and_above_it_time_decides() -> None:
     rng = np.random.default_rng(2)
     at = np.linspace(0, HOURS, 480)
@@ -129,6 +130,7 @@ def test_what_fills_up_may_take_half_the_run() -> None:
     assert (plain.verdict, filling.verdict) == (Drift.UNDECIDED, Drift.FLAT)
 
 
+@pytest.mark.slow
 def test_the_beginning_of_a_drift_is_no_warm_up() -> None:
     for seed in range(10):
         at, p95, _ = soak(np.random.default_rng(seed), drift=0.2)
@@ -146,7 +148,7 @@ def test_a_few_wild_minutes_do_not_move_the_verdict() -> None:
         assert abs(fitted.change or 0.0) < 0.025
 
 
-@pytest.mark.slow
+@pytest.mark.rates
 def test_bad_minutes_here_and_there_hide_neither_a_drift_nor_its_absence() -> None:
     """Eight spells, of five to 25 minutes each, in which all took up to 40 % longer."""
     counts = {0.0: Counter[Drift](), 0.05: Counter[Drift]()}
@@ -175,6 +177,7 @@ def test_what_comes_late_and_at_once_is_found() -> None:
         assert fitted.limit_reached_in_s(20_000) is None  # a step says nothing of what comes next
 
 
+@pytest.mark.slow
 def test_a_slope_is_told_as_a_slope_though_a_step_would_be_significant() -> None:
     for seed in range(10):
         at, p95, _ = soak(np.random.default_rng(seed), drift=0.5)
@@ -190,7 +193,7 @@ def shares(
     return np.linspace(0, HOURS, rate.size), rng.binomial(trials, rate) / trials, many
 
 
-@pytest.mark.slow
+@pytest.mark.rates
 def test_shares_of_errors_have_a_model_of_their_own() -> None:
     """Rare errors have a median of nought all the time; what counts is how many they are."""
     kinds = {"flat": 0.002, "late": 0.002, "rising": 0.002}

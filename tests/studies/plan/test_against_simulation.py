@@ -12,10 +12,11 @@ FEW = 3
 """Of the launches, in the contributor's loop."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "launch",
     [
-        pytest.param(launch, id=launch.name, marks=[pytest.mark.slow] if number >= FEW else [])
+        pytest.param(launch, id=launch.name, marks=[pytest.mark.rates] if number >= FEW else [])
         for number, launch in enumerate(LAUNCHES)
     ],
 )
