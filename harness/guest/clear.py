@@ -7,6 +7,7 @@ Ending a session from a new connection, where the old one is gone.
 
 import contextlib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import gevent
 
@@ -110,15 +111,13 @@ MOST_WAIT_S = 30.0
 """Of what the service asks for when it refuses a connection: the end of a run waits for us."""
 
 
+@dataclass(slots=True, eq=False)
 class Clearing:
     """One session's row in the ledger, from announcement to end."""
 
-    __slots__ = ("_ledger", "_recorder", "entry")
-
-    def __init__(self, ledger: Ledger, recorder: Recorder) -> None:
-        self._ledger = ledger
-        self._recorder = recorder
-        self.entry: Entry | None = None
+    _ledger: Ledger
+    _recorder: Recorder
+    entry: Entry | None = None
 
     def mark(self, stage: Stage, reason: str = "") -> None:
         """Move the session on in the ledger, if it is there."""

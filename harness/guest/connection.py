@@ -7,6 +7,7 @@ puts the ledger around it, and the sweep uses it as it is.
 import contextlib
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import KW_ONLY, InitVar, dataclass, field
 
 from gevent import Timeout
 
@@ -18,7 +19,7 @@ from harness.errors import (
     ServiceError,
     TransportError,
 )
-from harness.guest.inbox import Inbox, nothing
+from harness.guest.inbox import Inbox
 from harness.guest.outcomes import (
     Ending,
     connect_outcome,
@@ -48,78 +49,57 @@ _TWO_DIGITS = tuple(f"{number:02x}" for number in range(256))
 PHASES = ("dns", "tcp", "proxy", "tls", "upgrade")
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Connection:
     """Requests of one token. All methods but :meth:`close` raise TransportError when it is cut."""
 
-    __slots__ = (
-        "_asked",
-        "_check_after_ns",
-        "_ids",
-        "_lane",
-        "_look_ns",
-        "_pace",
-        "_recorder",
-        "_requests",
-        "_sent_ns",
-        "_text_head",
-        "_websocket",
-        "in_vain",
-        "inbox",
-        "over",
-        "owner",
-        "paced_ns",
-        "retry_after_s",
-        "session",
-        "settings",
-        "token",
-        "tried_ns",
-    )
+    settings: GuestSettings
+    token: str
+    _recorder: Recorder
+    _: KW_ONLY
+    on_first_message: InitVar[Callable[[str], None] | None] = None
+    owner: str = field(default_factory=lambda: str(uuid.uuid4())[:24])
+    number: InitVar[int] = 0
+    """it and ``owner`` are given to further connections of one session"""
+    session: SessionState = field(default_factory=SessionState)
+    inbox: Inbox = field(init=False)
+    over: bool = False
+    """the session is being ended: configureSession would make another one"""
+    paced_ns: int = 0
+    """by how much the last message, or the opening of the session, was held back by our pacing:
+    that is no part of what the guest waits for the service"""
+    tried_ns: int = 0
+    """when the newest connect began; 0 while our own pacing holds it back"""
+    in_vain: bool = False
+    """it was cut while it waited, to get in or for what it had asked for, for longer than that
+    had ever taken"""
+    retry_after_s: float = 0.0
+    """for how long the service has asked us not to connect again (Retry-After)"""
+    _asked: bool = False
+    """configureSession may have left, and the wait for its answer did not come to its end"""
+    _websocket: WebSocket | None = None
+    _pace: Pace | None = None
+    _lane: str = ""
+    _text_head: bytes = b""
+    _requests: int = 0
+    _ids: str = ""
+    """what the ids of the newest requests begin with"""
+    _sent_ns: int = 0
+    """when the newest request left"""
+    _check_after_ns: int = 0
+    _look_ns: int = 0
+    """not before then is it worth looking whether a health check is due"""
 
-    def __init__(
-        self,
-        settings: GuestSettings,
-        token: str,
-        recorder: Recorder,
-        *,
-        on_first_message: Callable[[str], None] = nothing,
-        owner: str = "",
-        number: int = 0,
-    ) -> None:
-        """``owner`` and ``number`` are given to further connections of one session."""
-        self.settings = settings
-        self.token = token
-        self.session = SessionState()
-        self.owner = owner or str(uuid.uuid4())[:24]
-        self.over = False
-        """the session is being ended: configureSession would make another one"""
+    def __post_init__(self, on_first_message: Callable[[str], None] | None, number: int) -> None:
+        settings = self.settings
         self._lane = f"{self.owner}{number:02x}"
-        self._recorder = recorder
-        self._websocket: WebSocket | None = None
+        self._text_head = text_head(self.token)
         self._pace = None if settings.budget == UNLIMITED else Pace(settings.budget)
-        self.paced_ns = 0
-        """by how much the last message, or the opening of the session, was held back by our pacing:
-        that is no part of what the guest waits for the service"""
-        self._text_head = text_head(token)
         self._check_after_ns = int(settings.health_check_every_s * 1e9)
-        self._requests = 0
-        self._ids = ""
-        """what the ids of the newest requests begin with"""
-        self.tried_ns = 0
-        """when the newest connect began; 0 while our own pacing holds it back"""
-        self.in_vain = False
-        """it was cut while it waited, to get in or for what it had asked for, for longer than that
-        had ever taken"""
-        self.retry_after_s = 0.0
-        """for how long the service has asked us not to connect again (Retry-After)"""
-        self._asked = False
-        """configureSession may have left, and the wait for its answer did not come to its end"""
-        self._sent_ns = 0
-        """when the newest request left"""
         self._look_ns = 0 if self._check_after_ns else 1 << 63
-        """not before then is it worth looking whether a health check is due"""
         self.inbox = Inbox(
             self.session,
-            recorder,
+            self._recorder,
             on_first_message=on_first_message,
             seen=settings.seen,
             owner=self.owner,
@@ -520,15 +500,13 @@ TYPING_EVERY_NS = 5_000_000_000
 """Official clients tell of typing at most once in five seconds."""
 
 
+@dataclass(slots=True, eq=False)
 class Typing:
     """The typing indicator of one guest: no more of it where it is refused."""
 
-    __slots__ = ("_off", "_sent_ns", "_tracing_id")
-
-    def __init__(self) -> None:
-        self._sent_ns = 0
-        self._tracing_id = ""
-        self._off = False
+    _sent_ns: int = 0
+    _tracing_id: str = ""
+    _off: bool = False
 
     def next_id(self, connection: Connection, recorder: Recorder) -> str:
         """The tracingId to tell it by now; empty when it is too early or refused anyway.

@@ -6,6 +6,7 @@ their tracingId; each of them ends exactly once, with a sample that says how.
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -74,6 +75,7 @@ class Finding(StrEnum):
     """no JSON, or fields of impossible types"""
 
 
+@dataclass(slots=True, eq=False)
 class Seen:
     """The message ids that the guests of this process have seen, and who saw each first.
 
@@ -83,11 +85,8 @@ class Seen:
     the second to see it takes it for a reply only when no other comes.)
     """
 
-    __slots__ = ("_new", "_old")
-
-    def __init__(self) -> None:
-        self._new: dict[str, str] = {}
-        self._old: dict[str, str] = {}
+    _new: dict[str, str] = field(default_factory=dict)
+    _old: dict[str, str] = field(default_factory=dict)
 
     def first(self, message_id: str, owner: str) -> str | None:
         """Note that ``owner`` sees a message; who saw it first if it was seen before, else None."""
@@ -195,15 +194,12 @@ def _shows(text: str, content: Sequence[Any]) -> bool:
     )
 
 
-def nothing(*_: object) -> None:
-    """For those who need not be told."""
-
-
 Arrived = tuple[Message, bool, int, int, Question | None]
 """An Outbound message, whether there is anything to see of it, when it arrived and was seen, and
 what it is thought to answer. A plain tuple, because one is made for each message."""
 
 
+@dataclass(slots=True, eq=False)
 class Inbox:
     """Receiver of one guest's frames, over all connections that follow each other.
 
@@ -212,80 +208,48 @@ class Inbox:
     id of the first message of ours that it has accepted.
     """
 
-    __slots__ = (
-        "_cleared_ns",
-        "_lane",
-        "_newest",
-        "_newest_before",
-        "_on_first_message",
-        "_owner",
-        "_recorder",
-        "_seen",
-        "answered_ns",
-        "answers",
-        "clear_id",
-        "close_reason",
-        "closed_code",
-        "configure_id",
-        "doubtful",
-        "failure",
-        "foreign_clear",
-        "lost_ns",
-        "odd",
-        "pending",
-        "questions",
-        "replies",
-        "response",
-        "session",
-        "waiter",
-    )
+    session: SessionState
+    _recorder: Recorder
+    _: KW_ONLY
+    on_first_message: Callable[[str], None] | None
+    seen: Seen
+    owner: str
+    lane: str
+    _newest: str = ""
+    """the service's time of its newest message"""
+    _newest_before: str = ""
+    """the same, when the last connection ended"""
+    waiter: Waiter = field(default_factory=Waiter)
+    pending: Pending = field(init=False)
+    questions: Questions | None = None
+    """of a guest with a story; what arrives is matched to them at once"""
+    answers: dict[str, Other | ServiceError | None] | None = None
+    """what :meth:`want` asked for, by tracingId or attachment id"""
+    answered_ns: int = 0
+    """when the newest of these arrived"""
+    replies: deque[Arrived] | None = None
+    """messages of the other side that nobody has looked at, the oldest first"""
+    doubtful: Arrived | None = None
+    """the newest message that another session saw first: a reply only for want of another"""
+    response: SessionResponse | None = None
+    configure_id: str = ""
+    """of the newest configureSession of this connection: only its answer is taken for one"""
+    failure: ServiceError | None = None
+    """The newest error answer, until somebody takes it."""
+    odd: deque[str] | None = None
+    """what came that is not understood, in words; see :meth:`take_odd`"""
+    clear_id: str = ""
+    """of the newest Clear of this connection"""
+    foreign_clear: bool = False
+    """the echo of a Clear that is none of ours has come: so may be the event that follows"""
+    _cleared_ns: int = 0
+    lost_ns: int = 0
+    """when the last connection ended"""
+    closed_code: int | None = None
+    close_reason: str = ""
 
-    def __init__(
-        self,
-        session: SessionState,
-        recorder: Recorder,
-        *,
-        on_first_message: Callable[[str], None],
-        seen: Seen,
-        owner: str,
-        lane: str,
-    ) -> None:
-        self.session = session
-        self._recorder = recorder
-        self._on_first_message: Callable[[str], None] | None = on_first_message
-        self._seen = seen
-        self._owner = owner
-        self._lane = lane
-        self._newest = self._newest_before = ""
-        """the service's time of its newest message, now and when the last connection ended"""
-        self.waiter = Waiter()
-        self.pending = Pending(recorder)
-        self.questions: Questions | None = None
-        """of a guest with a story; what arrives is matched to them at once"""
-        self.answers: dict[str, Other | ServiceError | None] | None = None
-        """what :meth:`want` asked for, by tracingId or attachment id"""
-        self.answered_ns = 0
-        """when the newest of these arrived"""
-        self.replies: deque[Arrived] | None = None
-        """messages of the other side that nobody has looked at, the oldest first"""
-        self.doubtful: Arrived | None = None
-        """the newest message that another session saw first: a reply only for want of another"""
-        self.response: SessionResponse | None = None
-        self.configure_id = ""
-        """of the newest configureSession of this connection: only its answer is taken for one"""
-        self.failure: ServiceError | None = None
-        """The newest error answer, until somebody takes it."""
-        self.odd: deque[str] | None = None
-        """what came that is not understood, in words; see :meth:`take_odd`"""
-        self.clear_id = ""
-        """of the newest Clear of this connection"""
-        self.foreign_clear = False
-        """the echo of a Clear that is none of ours has come: so may be the event that follows"""
-        self._cleared_ns = 0
-        self.lost_ns = 0
-        """when the last connection ended"""
-        self.closed_code: int | None = None
-        self.close_reason = ""
+    def __post_init__(self) -> None:
+        self.pending = Pending(self._recorder)
 
     def begin(self) -> None:
         """A new connection begins; what has come and was not looked at is kept."""
@@ -319,14 +283,14 @@ class Inbox:
             time = in_usual_form(message.time)
             if time is not None and time <= self._newest_before:
                 return False
-        if message.message_id and self._seen.first(message.message_id, self._lane) is None:
+        if message.message_id and self.seen.first(message.message_id, self.lane) is None:
             self._keep(message, _shows(message.text, message.content), at_ns, at_ns)
             return True
         return False
 
     def part(self) -> None:
         """Its session is over: nobody is told any more, and nothing holds the session here."""
-        self._on_first_message = None
+        self.on_first_message = None
 
     # Called by the connection.
 
@@ -386,10 +350,10 @@ class Inbox:
                 self._newest = time
         # Without a word of who said it, our own tracingId tells that it is an echo of ours.
         if awaited := direction == "Outbound" or not (
-            direction == "Inbound" or (tracing_id or "").startswith(self._owner)
+            direction == "Inbound" or (tracing_id or "").startswith(self.owner)
         ):
-            before = self._seen.first(message_id, self._lane) if message_id else None
-            if before is not None and (before == self._lane or not before.startswith(self._owner)):
+            before = self.seen.first(message_id, self.lane) if message_id else None
+            if before is not None and (before == self.lane or not before.startswith(self.owner)):
                 finding = self._unwanted(message, before, arrived_ns, seen_ns)
             elif presence == "Disconnect":
                 self._recorder.count("disconnected_by_service")
@@ -401,14 +365,14 @@ class Inbox:
             awaited = True  # though it proves nothing by itself
             if tracing_id == self.clear_id:
                 self.session.receive(Receive.CLEAR_ECHOED)
-            elif tracing_id and not tracing_id.startswith(self._owner):
+            elif tracing_id and not tracing_id.startswith(self.owner):
                 self.foreign_clear = True
         elif request := self.pending.pop(tracing_id or "", None):
             operation, due_ns, sent_ns = request
             self._recorder.add_ok(operation, due_ns, sent_ns, arrived_ns, seen_ns)
-            if self._on_first_message is not None and message_id and not response:
-                self._on_first_message(message_id)
-                self._on_first_message = None
+            if self.on_first_message is not None and message_id and not response:
+                self.on_first_message(message_id)
+                self.on_first_message = None
             awaited = response or presence is not None  # nobody waits for the echo of a text
         else:
             finding = self._unawaited(tracing_id or "", message, finding)
@@ -420,7 +384,7 @@ class Inbox:
 
     def _unwanted(self, message: Message, before: str, arrived_ns: int, seen_ns: int) -> Finding:
         """One of the other side that somebody has seen before."""
-        if before == self._lane:
+        if before == self.lane:
             return Finding.DUPLICATE
         if _shows(message.text, message.content):
             self.doubtful = (message, True, arrived_ns, seen_ns, None)
@@ -444,10 +408,10 @@ class Inbox:
             return finding if message.presence else Finding.UNMATCHED
         if self.pending.was_given_up(tracing_id):
             return Finding.LATE
-        if tracing_id.startswith(self._lane):
+        if tracing_id.startswith(self.lane):
             return Finding.DUPLICATE
         # An echo of another connection of the same session is none of our business.
-        return finding if tracing_id.startswith(self._owner) else Finding.CROSS_TALK
+        return finding if tracing_id.startswith(self.owner) else Finding.CROSS_TALK
 
     def _on_other(self, event: Event, arrived_ns: int, seen_ns: int) -> Finding:
         if isinstance(event, SessionCleared):
@@ -510,7 +474,7 @@ class Inbox:
         )
         if not ours:
             self.session.receive(Receive.ANOTHER_CONFIGURED)
-            known = tracing_id is None or tracing_id.startswith(self._owner)
+            known = tracing_id is None or tracing_id.startswith(self.owner)
             return Finding.DUPLICATE if known else Finding.CROSS_TALK
         late = self.session.state not in AWAITS_CONFIGURED
         got = Receive.CONFIGURED_READ_ONLY if response.read_only else Receive.CONFIGURED
@@ -546,7 +510,7 @@ class Inbox:
             if self.questions is not None:
                 self.questions.fail(request[2], arrived_ns, seen_ns, outcome)
         elif tracing_id:  # nobody waits for it any more, or nobody here ever did
-            late = tracing_id.startswith(self._owner) or self.pending.was_given_up(tracing_id)
+            late = tracing_id.startswith(self.owner) or self.pending.was_given_up(tracing_id)
             if late and isinstance(error, SessionExpired):
                 self._on_expired(error.text)
             return Finding.LATE if late else Finding.CROSS_TALK

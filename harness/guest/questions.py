@@ -17,6 +17,7 @@ A wait for certain words, or for the whole turn, says more, and such a match is 
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 from typing import Any
@@ -95,53 +96,36 @@ class Phase(Enum):
 _TALKING, _OVER = Phase.TALKING, Phase.OVER
 
 
+@dataclass(slots=True, eq=False)
 class Questions:
     """The questions of one session: what must be answered, and what may be."""
 
-    __slots__ = (
-        "_before_ns",
-        "_chatty",
-        "_last_ns",
-        "_latest",
-        "_possible",
-        "_recorder",
-        "_silence_ns",
-        "_span_ns",
-        "_unmeasured",
-        "missed",
-        "newest",
-        "open",
-        "phase",
-        "unexplained",
-    )
-
-    def __init__(self, recorder: Recorder, silence_ns: int) -> None:
-        """``silence_ns``: after so long without a message the other side has said all."""
-        self._recorder = recorder
-        self._silence_ns = silence_ns
-        self.open: list[Question] = []
-        """what must be answered, oldest first"""
-        self._possible: list[Question] = []
-        """what may be: a greeting that is not known to come, what has timed out, what expects
-        nothing. It takes a message only when nothing is open."""
-        self.newest: Question | None = None
-        """what was asked last, open or answered"""
-        self._latest: Question | None = None
-        """what was answered last"""
-        self._unmeasured: Question | None = None
-        """the same, as long as it may still turn out not to be sure"""
-        self._before_ns = 0
-        """when the question before the newest was sent"""
-        self._last_ns = 0
-        """when the newest message arrived"""
-        self.phase = Phase.SILENT
-        self._chatty = False
-        """whether a further message has come before the guest spoke again"""
-        self._span_ns = 0
-        self.unexplained = 0
-        """messages after the story's end that nothing explains"""
-        self.missed: Outcome | None = None
-        """how the first question or wait ended that had nothing, if there is one"""
+    _recorder: Recorder
+    _silence_ns: int
+    """after so long without a message the other side has said all"""
+    open: list[Question] = field(default_factory=list)
+    """what must be answered, oldest first"""
+    _possible: list[Question] = field(default_factory=list)
+    """what may be: a greeting that is not known to come, what has timed out, what expects
+    nothing. It takes a message only when nothing is open."""
+    newest: Question | None = None
+    """what was asked last, open or answered"""
+    _latest: Question | None = None
+    """what was answered last"""
+    _unmeasured: Question | None = None
+    """the same, as long as it may still turn out not to be sure"""
+    _before_ns: int = 0
+    """when the question before the newest was sent"""
+    _last_ns: int = 0
+    """when the newest message arrived"""
+    phase: Phase = Phase.SILENT
+    _chatty: bool = False
+    """whether a further message has come before the guest spoke again"""
+    _span_ns: int = 0
+    unexplained: int = 0
+    """messages after the story's end that nothing explains"""
+    missed: Outcome | None = None
+    """how the first question or wait ended that had nothing, if there is one"""
 
     # What the guest does.
 

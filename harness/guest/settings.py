@@ -52,15 +52,13 @@ DOCUMENTED = Budget()
 UNLIMITED = Budget(requests_per_minute=0, messages_per_s=0)
 
 
+@dataclass(slots=True, eq=False)
 class Pace:
     """How much of its budget a guest has used lately."""
 
-    __slots__ = ("_budget", "_messages", "_requests")
-
-    def __init__(self, budget: Budget) -> None:
-        self._budget = budget
-        self._requests: deque[int] = deque()
-        self._messages: deque[int] = deque()
+    _budget: Budget
+    _requests: deque[int] = field(default_factory=deque)
+    _messages: deque[int] = field(default_factory=deque)
 
     def begin(self) -> None:
         """A new connection: its requests are counted anew, the session's messages are not."""

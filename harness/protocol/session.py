@@ -17,6 +17,7 @@ is the service's word, not yet a proof: a resume has to show it. And a session t
 request that it answers, so the states of a first configureSession and of a further one differ.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -172,14 +173,12 @@ ENDED = frozenset({*CLEARED, State.EXPIRED})
 """The service itself has said that the session is over: only CLEARED is a proof."""
 
 
+@dataclass(slots=True, eq=False)
 class SessionState:
     """One session's place in the table, and what it has to speak by."""
 
-    __slots__ = ("connection", "state")
-
-    def __init__(self) -> None:
-        self.state = State.NEW
-        self.connection = ConnectionState.NONE
+    state: State = State.NEW
+    connection: ConnectionState = ConnectionState.NONE
 
     @property
     def never_existed(self) -> bool:

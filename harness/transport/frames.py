@@ -22,6 +22,7 @@ import os
 import re
 import struct
 from base64 import b64encode
+from dataclasses import KW_ONLY, dataclass, field
 from hashlib import sha1
 from typing import NamedTuple, Protocol
 
@@ -95,23 +96,21 @@ class Frames(Protocol):
         """One final frame as a client must write it: masked."""
 
 
+@dataclass(slots=True, eq=False)
 class FastFrames:
     """Ours."""
 
-    __slots__ = ("_max_bytes", "_more", "_over", "_parts", "_parts_bytes", "_rest", "_short")
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._rest = b""
-        """the beginning of a frame whose end has not come"""
-        self._more: list[bytes] = []
-        """what has come of it since: put together once, when it is whole"""
-        self._short = 0
-        """so many bytes it still lacks, as far as is known"""
-        self._parts: list[bytes] | None = None
-        """the fragments of a message whose end has not come"""
-        self._parts_bytes = 0
-        self._over = False
+    _max_bytes: int
+    _rest: bytes = b""
+    """the beginning of a frame whose end has not come"""
+    _more: list[bytes] = field(default_factory=list)
+    """what has come of it since: put together once, when it is whole"""
+    _short: int = 0
+    """so many bytes it still lacks, as far as is known"""
+    _parts: list[bytes] | None = None
+    """the fragments of a message whose end has not come"""
+    _parts_bytes: int = 0
+    _over: bool = False
 
     def encode(self, opcode: int, payload: bytes) -> bytes:
         """See :class:`Frames`."""
@@ -301,34 +300,22 @@ _WELL_FORMED = re.compile(
 )
 
 
+@dataclass(slots=True, eq=False)
 class Upgrade:
     """One upgrade, from request to answer; it never takes a byte behind the answer's head."""
 
-    __slots__ = (
-        "_address",
-        "_always_library",
-        "_endless",
-        "_head",
-        "_key",
-        "_origin",
-        "_path",
-        "_protocol",
-    )
-
-    def __init__(
-        self, address: Address, path: str, origin: str | None, *, library: bool = False
-    ) -> None:
-        """``library``: it decides of every answer."""
-        self._address = address
-        self._always_library = library
-        self._path = path
-        self._origin = origin
-        self._key = b64encode(os.urandom(16))
-        self._head: bytes | None = b""
-        """what has come of the answer; None once it is known to be a refusal"""
-        self._endless = False
-        """whether its head is longer than any that is taken"""
-        self._protocol: ClientProtocol | None = None
+    _address: Address
+    _path: str
+    _origin: str | None
+    _: KW_ONLY
+    library: bool = False
+    """whether it decides of every answer"""
+    _key: bytes = field(default_factory=lambda: b64encode(os.urandom(16)))
+    _head: bytes | None = b""
+    """what has come of the answer; None once it is known to be a refusal"""
+    _endless: bool = False
+    """whether its head is longer than any that is taken"""
+    _protocol: ClientProtocol | None = None
 
     def request(self) -> bytes:
         """The bytes to send, the same that the library would."""
@@ -356,7 +343,7 @@ class Upgrade:
         if end < 0 or self._endless:
             return False, b""
         head, mark, rest = self._head[:end], b"\r\n\r\n", self._head[end + 4 :]
-        if not self._always_library and self._plainly_right(head):
+        if not self.library and self._plainly_right(head):
             return True, rest
         if head.split(b" ", 2)[1:2] == [b"101"]:
             self._library().receive_data(head + mark)

@@ -15,6 +15,7 @@ import contextlib
 import socket
 import ssl
 import struct
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gevent import getcurrent
@@ -40,6 +41,7 @@ from harness.transport.frames import (
 )
 
 
+@dataclass(slots=True, eq=False)
 class Waiter:
     """One waiting greenlet at a time; to notify nobody does nothing.
 
@@ -47,14 +49,11 @@ class Waiter:
     timer, because the one of an earlier wait is left running if it comes early enough.
     """
 
-    __slots__ = ("_due_ns", "_hub", "_notified", "_timer", "_waiting")
-
-    def __init__(self) -> None:
-        self._waiting: Any = None
-        self._notified = False
-        self._timer: Any = None
-        self._due_ns = 0
-        self._hub = get_hub()
+    _waiting: Any = None
+    _notified: bool = False
+    _timer: Any = None
+    _due_ns: int = 0
+    _hub: Any = field(default_factory=get_hub)
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until :meth:`notify` (True) or until the time is over (False)."""
@@ -136,42 +135,30 @@ class Receiver(Protocol):
         """The connection has ended, by whichever side; called exactly once."""
 
 
+@dataclass(slots=True, eq=False)
 class WebSocket:
     """An open websocket. Made by :func:`connect`."""
 
-    __slots__ = (
-        "_answered_ns",
-        "_backlog",
-        "_close_received",
-        "_close_sent",
-        "_closed",
-        "_frames",
-        "_handshake",
-        "_link",
-        "_reader",
-        "_receiver",
-        "_recvmsg",
-        "_waiter",
-        "_writer",
-        "phases",
-    )
+    _link: Link
+    _handshake: Upgrade | None
+    _receiver: Receiver
+    _frames: Frames
+    phases: dict[str, int] = field(init=False)
+    """Nanoseconds of each phase of the connecting, by operation name."""
+    _close_received: tuple[int | None, str] | None = None
+    _close_sent: bool = False
+    _backlog: bytes = b""
+    _closed: bool = False
+    _answered_ns: int = 0
+    _waiter: Waiter = field(default_factory=Waiter)
+    _recvmsg: Any = None
+    _reader: Any = None
+    _writer: Any = None
 
-    def __init__(self, link: Link, upgrade: Upgrade, receiver: Receiver, frames: Frames) -> None:
-        self._link = link
-        self._handshake: Upgrade | None = upgrade
-        self._frames = frames
-        self._close_received: tuple[int | None, str] | None = None
-        self._close_sent = False
-        self._receiver = receiver
-        self._recvmsg = link.sock.recvmsg if KERNEL_STAMPS else None
-        self._backlog = b""
-        self._closed = False
-        self._answered_ns = 0
-        self._waiter = Waiter()
-        self._writer: Any = None
-        self._reader = get_hub().loop.io(link.sock.fileno(), 1)
-        self.phases = link.phases
-        """Nanoseconds of each phase of the connecting, by operation name."""
+    def __post_init__(self) -> None:
+        sock, self.phases = self._link.sock, self._link.phases
+        self._recvmsg = sock.recvmsg if KERNEL_STAMPS else None
+        self._reader = get_hub().loop.io(sock.fileno(), 1)
 
     @property
     def closed(self) -> bool:

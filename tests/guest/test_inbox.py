@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import RateLimited
-from harness.guest.inbox import Inbox, Seen, nothing
+from harness.guest.inbox import Inbox, Seen
 from harness.guest.questions import Questions
 from harness.measure.model import Outcome
 from harness.measure.recorder import Recorder
@@ -258,7 +258,7 @@ def test_bad_and_unknown_frames_are_counted_and_harm_nothing(rig: Rig) -> None:
 def test_another_sessions_words_are_cross_talk_a_siblings_are_not() -> None:
     seen = Seen()
     first, other, sibling = Rig(seen, "aaaa"), Rig(seen, "bbbb"), Rig(seen, "aaaa")
-    sibling.inbox._lane = "aaaa01"
+    sibling.inbox.lane = "aaaa01"
     for rig in (first, other, sibling):
         rig.get(CONFIGURED)
         rig.recorder.take()
@@ -368,10 +368,6 @@ def test_any_order_of_frames_ends_each_request_exactly_once(frames: list[bytes],
         ended = sum(outcomes.get(operation, {}).values())
         assert ended == 1
     assert rig.cleared <= 1
-
-
-def test_nothing_does_nothing() -> None:
-    nothing("whatever")
 
 
 def test_an_inbox_whose_session_is_over_tells_nobody(rig: Rig) -> None:
