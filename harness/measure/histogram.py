@@ -46,10 +46,99 @@ def rank(percent: float, count: int) -> int:
     return max(1, ceil(round(percent / 100 * count, 9)))
 
 
-class Histogram:
+class Distribution:
+    """What can be asked of durations that were counted, however the counts are kept."""
+
+    __slots__ = ()
+
+    def used(self) -> tuple[Numbers, Numbers]:
+        """Its rising counter places with something in them, and the counts there."""
+        raise NotImplementedError
+
+    @property
+    def count(self) -> int:
+        """How many durations are in it."""
+        return int(self.used()[1].sum())
+
+    def percentiles_ms(self, quantiles: Sequence[float]) -> list[float | None]:
+        """The duration in milliseconds at each percentile (0 to 100); None where nothing is known.
+
+        100 is the highest recorded value, exactly to the histogram's digits.
+        """
+        places, counts = self.used()
+        if not len(places):
+            return [None] * len(quantiles)
+        ends = np.cumsum(counts)
+        ranks = [rank(quantile, int(ends[-1])) for quantile in quantiles]
+        limits_us = highest_us(places[np.searchsorted(ends, ranks)])
+        return [float(value) / 1000 for value in limits_us]
+
+    def percentile_ms(self, quantile: float) -> float | None:
+        """One of :meth:`percentiles_ms`."""
+        return self.percentiles_ms([quantile])[0]
+
+    def at_rank_ms(self, rank: int) -> float | None:
+        """The duration in milliseconds with that rank (1 is the lowest); None when there is none.
+
+        A rank beyond the highest gives the highest.
+        """
+        places, counts = self.used()
+        if not len(places):
+            return None
+        ends = np.cumsum(counts)
+        place = int(np.searchsorted(ends, min(rank, int(ends[-1]))))
+        return float(highest_us(places[place : place + 1])[0]) / 1000
+
+    @property
+    def mean_ms(self) -> float | None:
+        """The mean in milliseconds, each value taken as the middle of its span; None if empty."""
+        places, counts = self.used()
+        if not len(places):
+            return None
+        widths = np.int64(1) << np.maximum((places >> HALF_BITS) - 1, 0)
+        middles = highest_us(places) + 1 - widths + widths // 2
+        return float((middles * counts).sum() / counts.sum()) / 1000
+
+    @property
+    def max_ms(self) -> float | None:
+        """The highest value in milliseconds, None when empty."""
+        places, _ = self.used()
+        return float(highest_us(places[-1:])[0]) / 1000 if len(places) else None
+
+    def count_up_to_ms(self, limit_ms: float) -> int:
+        """How many durations are at most so long, to the histogram's digits."""
+        places, counts = self.used()
+        limit_us = int(limit_ms * 1000)
+        bucket = (limit_us | MASK).bit_length() - HALF_BITS - 1
+        highest = (bucket << HALF_BITS) + (limit_us >> bucket)
+        return int(counts[places <= highest].sum())
+
+    def count_above_ms(self, limit_ms: float) -> int:
+        """How many durations are longer than that, to the histogram's digits."""
+        places, counts = self.used()
+        return int(counts[highest_us(places) > limit_ms * 1000].sum())
+
+    def buckets_us(self) -> Iterator[tuple[int, int]]:
+        """(highest equivalent value in microseconds, count) of each place with something in it."""
+        places, counts = self.used()
+        yield from zip(highest_us(places).tolist(), counts.tolist(), strict=True)
+
+    def without(self, part: "Distribution") -> "Counted":
+        """What is left when the durations that are also in ``part`` are taken out."""
+        places, counts = self.used()
+        others, out = part.used()
+        _, ours, theirs = np.intersect1d(places, others, return_indices=True)
+        counts = counts.copy()
+        counts[ours] -= out[theirs]
+        kept = counts > 0
+        return Counted(places[kept], counts[kept])
+
+
+class Histogram(Distribution):
     """Counts of durations. Recorded in nanoseconds, kept in microseconds, read in milliseconds."""
 
     __slots__ = ("_at", "_counts", "_top", "count", "out_of_range")
+    count: int
 
     def __init__(self) -> None:
         self._counts = np.zeros(PLACES, dtype=np.int64)
@@ -98,69 +187,10 @@ class Histogram:
             self._top = max(self._top, other._top)
         self.out_of_range += other.out_of_range
 
-    def percentiles_ms(self, quantiles: Sequence[float]) -> list[float | None]:
-        """The duration in milliseconds at each percentile (0 to 100); None where nothing is known.
-
-        100 is the highest recorded value, exactly to the histogram's digits.
-        """
-        return self.counted().percentiles_ms(quantiles)
-
-    def percentile_ms(self, quantile: float) -> float | None:
-        """One of :meth:`percentiles_ms`."""
-        return self.percentiles_ms([quantile])[0]
-
-    def at_rank_ms(self, rank: int) -> float | None:
-        """The duration in milliseconds with that rank (1 is the lowest); None when there is none.
-
-        A rank beyond the highest gives the highest.
-        """
-        return self.counted().at_rank_ms(max(1, rank))
-
-    def count_up_to_ms(self, limit_ms: float) -> int:
-        """How many durations are at most so long, to the histogram's digits."""
-        places, counts = self.used()
-        limit_us = int(limit_ms * 1000)
-        bucket = (limit_us | MASK).bit_length() - HALF_BITS - 1
-        highest = (bucket << HALF_BITS) + (limit_us >> bucket)
-        return int(counts[places <= highest].sum())
-
     def used(self) -> tuple[Numbers, Numbers]:
-        """Its counter places and the counts there, as :meth:`add_counts` takes them: a small copy
-        of a histogram."""
+        """Its rising counter places with something in them, and the counts there: small copies."""
         places = np.flatnonzero(self._counts[: self._top + 1])
         return places, self._counts[places]
-
-    def without(self, part: "Histogram") -> "Histogram":
-        """What is left when ``part``, which is in it, is taken out."""
-        left = Histogram()
-        counts = self._counts - part._counts
-        places = np.flatnonzero(counts > 0)
-        left.add_counts(places, counts[places])
-        return left
-
-    @property
-    def mean_ms(self) -> float | None:
-        """The mean in milliseconds, each value taken as the middle of its span; None if empty."""
-        if not self.count:
-            return None
-        places, counts = self.used()
-        widths = np.int64(1) << np.maximum((places >> HALF_BITS) - 1, 0)
-        middles = highest_us(places) + 1 - widths + widths // 2
-        return float((middles * counts).sum() / counts.sum()) / 1000
-
-    @property
-    def max_ms(self) -> float | None:
-        """The highest value in milliseconds, None when empty."""
-        return float(highest_us(np.array([self._top]))[0]) / 1000 if self.count else None
-
-    def count_above_ms(self, limit_ms: float) -> int:
-        """How many durations are longer than that, to the histogram's digits."""
-        places, counts = self.used()
-        return int(counts[highest_us(places) > limit_ms * 1000].sum())
-
-    def buckets_us(self) -> Iterator[tuple[int, int]]:
-        """(highest equivalent value in microseconds, count) of each place with something in it."""
-        return self.counted().buckets_us()
 
     def encode(self) -> str:
         """The standard compressed HDR form, base64."""
@@ -182,18 +212,17 @@ class Histogram:
 
     def merge_encoded(self, text: str) -> None:
         """Merge what :meth:`encode` gave. Raises ConfigError when it is not a histogram."""
-        histogram = decoded([text])
-        self.add_counts(histogram.places, histogram.counts)
+        self.add(decoded([text]))
 
-    def add_counts(self, places: Numbers, counts: Numbers) -> None:
-        """Add counts at rising counter places, as :func:`decoded` gives them."""
-        if not len(places):
+    def add(self, part: "Counted") -> None:
+        """Add what :func:`decoded` gave. Raises ConfigError when it is of another range."""
+        if not len(part.places):
             return
-        if places[-1] >= PLACES:
+        if part.places[-1] >= PLACES:
             raise ConfigError("not an HDR histogram: a value out of range")
-        self._counts[places] += counts
-        self.count += int(counts.sum())
-        self._top = max(self._top, int(places[-1]))
+        self._counts[part.places] += part.counts
+        self.count += part.count
+        self._top = max(self._top, int(part.places[-1]))
 
     def counted(self) -> "Counted":
         """Only the places with something in them: a small copy."""
@@ -201,50 +230,15 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(Distribution):
     """A histogram as rising counter places and the counts there, none of them zero."""
 
     places: Numbers
     counts: Numbers
 
-    @property
-    def count(self) -> int:
-        """How many durations are in it."""
-        return int(self.counts.sum())
-
-    @property
-    def max_ms(self) -> float | None:
-        """The highest value in milliseconds, None when empty."""
-        return float(highest_us(self.places[-1:])[0]) / 1000 if len(self.places) else None
-
-    def percentiles_ms(self, quantiles: Sequence[float]) -> list[float | None]:
-        """The duration in milliseconds at each percentile (0 to 100); None when empty."""
-        if not len(self.places):
-            return [None] * len(quantiles)
-        ends = np.cumsum(self.counts)
-        ranks = [rank(quantile, int(ends[-1])) for quantile in quantiles]
-        limits_us = highest_us(self.places[np.searchsorted(ends, ranks)])
-        return [float(value) / 1000 for value in limits_us]
-
-    def at_rank_ms(self, rank: int) -> float | None:
-        """The so manieth of all durations from below, the highest where there are fewer."""
-        if not len(self.places):
-            return None
-        ends = np.cumsum(self.counts)
-        place = int(np.searchsorted(ends, min(rank, int(ends[-1]))))
-        return float(highest_us(self.places[place : place + 1])[0]) / 1000
-
-    def without(self, part: "Counted") -> "Counted":
-        """All but the durations that are also in ``part``."""
-        _, ours, theirs = np.intersect1d(self.places, part.places, return_indices=True)
-        counts = self.counts.copy()
-        counts[ours] -= part.counts[theirs]
-        kept = counts > 0
-        return Counted(self.places[kept], counts[kept])
-
-    def buckets_us(self) -> Iterator[tuple[int, int]]:
-        """(highest equivalent value in microseconds, count) of each bucket with something in it."""
-        yield from zip(highest_us(self.places).tolist(), self.counts.tolist(), strict=True)
+    def used(self) -> tuple[Numbers, Numbers]:
+        """Both of them."""
+        return self.places, self.counts
 
 
 def highest_us(places: Numbers) -> Numbers:

@@ -38,7 +38,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from harness.measure.histogram import Histogram, decoded_where_whole
+from harness.measure.histogram import Distribution, Histogram, decoded_where_whole
 from harness.measure.histogram import rank as rank_of
 from harness.measure.model import GREETING, REPLY, TURN, Outcome, interval_s
 from harness.measure.recorder import (
@@ -107,7 +107,7 @@ class Tried:
         """All but those that were cut short early."""
         return self.came + self.ambiguous + self.without
 
-    def exact(self) -> Histogram:
+    def exact(self) -> Distribution:
         """The times that came."""
         return self.bounds.without(self.censored) if self.censored.count else self.bounds
 
@@ -359,7 +359,7 @@ def _merge_histograms(into: dict[str, Histogram], path: Path, damaged: list[str]
         bad: list[str] = []
         histogram = decoded_where_whole(texts, bad)
         damaged.extend(f"{path.name}:{tag}: {why}" for why in bad)
-        into.setdefault(tag, Histogram()).add_counts(histogram.places, histogram.counts)
+        into.setdefault(tag, Histogram()).add(histogram)
 
     for line in read_histograms(path, damaged):
         texts = waiting.setdefault(line.tag, [])

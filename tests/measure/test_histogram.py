@@ -87,7 +87,7 @@ def test_the_quick_reading_agrees_with_the_library_s_own(durations: list[int]) -
 def test_adding_counts_is_merging(a: list[int], b: list[int]) -> None:
     added, merged = of(a), of(a)
     found = decoded([of(b).encode()])
-    added.add_counts(found.places, found.counts)
+    added.add(found)
     merged.merge(of(b))
     assert list(added.buckets_us()) == list(merged.buckets_us())
     assert (added.count, added.max_ms) == (merged.count, merged.max_ms)

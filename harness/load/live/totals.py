@@ -100,7 +100,7 @@ class Live:
 
     def _add(self, tag: str) -> None:
         counted = decoded_where_whole(self._waiting.pop(tag), [])
-        self._histograms.setdefault(tag, Histogram()).add_counts(counted.places, counted.counts)
+        self._histograms.setdefault(tag, Histogram()).add(counted)
 
     def take(self, process: str, row: Mapping[str, Any], histograms: Mapping[str, Counted]) -> None:
         """Add one interval of one process."""
@@ -114,8 +114,7 @@ class Live:
             for outcome, number in outcomes.items():
                 known[str(outcome)] = known.get(str(outcome), 0) + number
         for tag, histogram in histograms.items():
-            whole = self._histograms.setdefault(tag, Histogram())
-            whole.add_counts(histogram.places, histogram.counts)
+            self._histograms.setdefault(tag, Histogram()).add(histogram)
         self._recent[process] = histograms
 
     def total(self, block: str, name: str) -> int:
@@ -228,7 +227,7 @@ class Mark:
     outcomes: Mapping[str, Mapping[str, int]]
     counts: Mapping[str, int]
     arrivals: Mapping[str, int]
-    histograms: Mapping[str, tuple[Any, Any]]
+    histograms: Mapping[str, Counted]
 
     @classmethod
     def of(cls, live: Live, at_s: float, tags: Iterable[str]) -> "Mark":
@@ -239,7 +238,9 @@ class Mark:
             outcomes={name: dict(many) for name, many in live.outcomes.items()},
             counts=dict(live.counts),
             arrivals=dict(live.arrivals),
-            histograms={tag: live.histograms[tag].used() for tag in tags if tag in live.histograms},
+            histograms={
+                tag: live.histograms[tag].counted() for tag in tags if tag in live.histograms
+            },
         )
 
     def to(self, later: "Mark") -> Live:
@@ -251,12 +252,10 @@ class Mark:
         between.counts = _less(later.counts, self.counts)
         between.arrivals = _less(later.arrivals, self.arrivals)
         between.newest[EVERYTHING] = {"sessions": _less(later.sessions, self.sessions)}
-        for tag, used in later.histograms.items():
-            whole, before = Histogram(), Histogram()
-            whole.add_counts(*used)
-            if tag in self.histograms:
-                before.add_counts(*self.histograms[tag])
-            between._histograms[tag] = whole.without(before)
+        for tag, whole in later.histograms.items():
+            before = self.histograms.get(tag)
+            between._histograms[tag] = Histogram()
+            between._histograms[tag].add(whole if before is None else whole.without(before))
         return between
 
 
