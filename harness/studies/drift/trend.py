@@ -7,7 +7,7 @@ give the load beside the figure, then what the figure owes to the load is taken 
 is, and the uncertainty of that is part of the interval.
 
 A change that comes late and at once is no slope: beside it, one change of level is looked for
-(:func:`level_change`). The stated confidence holds for all of it together. Shares of errors are
+(:func:`best_change`). The stated confidence holds for all of it together. Shares of errors are
 given with their trials: their line is a mean, not a median (most of rare events are nought), and no
 surer than so many trials can be.
 """
@@ -15,7 +15,7 @@ surer than so many trials can be.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import inf, sqrt
 
 import numpy as np
@@ -33,6 +33,8 @@ REPLICATES = 160
 WARMUP_AT_MOST = 0.25
 # What fills up and then stays, as memory does, may take longer: half the run.
 FILLING_AT_MOST = 0.5
+# What the median distance from the median is of a standard deviation, of normal noise.
+USUAL = 1.4826
 WILD = 1.5
 # What drawing in takes from the spread of ordinary (normal) residuals at that limit.
 TAMING_COSTS = 1.133
@@ -174,16 +176,17 @@ def trend(
     start; None finds it (MSER, K. P. White 1997, at most a quarter, or half where the figure
     ``fills`` up before it stays).
     """
-    times, figures, loads, many = _checked(at_s, values, load, trials, matters, confidence)
+    if matters <= 0 or not 0.5 <= confidence < 1:
+        raise ConfigError("trend: expected matters above 0 and confidence 0.5 up to below 1")
+    points = _checked(at_s, values, load, trials)
+    times = points[0]
     least = matters / 5 if material is None else material
     if warmup_s is None:
-        cut = _warmup(times, figures, FILLING_AT_MOST if fills else WARMUP_AT_MOST)
+        cut = _warmup(points, FILLING_AT_MOST if fills else WARMUP_AT_MOST)
     else:
         cut = int(np.searchsorted(times, times[0] + warmup_s)) if times.size else 0
     cut_s = float(times[min(cut, times.size - 1)] - times[0]) if times.size else 0.0
-    times, figures = times[cut:], figures[cut:]
-    loads = None if loads is None else loads[cut:]
-    many = None if many is None else many[cut:]
+    points, times = points[:, cut:], times[cut:]
     each = 1 - (1 - confidence) / TESTS
     span_s = float(times[-1] - times[0]) if times.size else 0.0
 
@@ -201,13 +204,12 @@ def trend(
     if times.size < FEWEST_POINTS:
         note = f"{times.size} points after the warm-up, at least {FEWEST_POINTS} are needed"
         return undecided(note)
-    series = _Series(times, figures, loads, many)
+    series = _Series(points, shares=trials is not None)
     if series.collinear:
         note = "the load rose or fell all the time, its effect can't be told from a drift"
         return undecided(note)
-    slope, intercept = series.fit()
-    middle = float(series.time[-1])
-    level = intercept + slope * middle
+    slope, intercept = series.line
+    level = intercept + slope * float(series.time[-1])
     step = series.step((1 - each) / STEP_SAFETY, matters=least, floor=floor, relative=relative)
     scale = abs(level) if relative else 1.0
     if scale <= 0:
@@ -263,52 +265,28 @@ def rate_interval(
     return low / exposure, events / exposure, high / exposure
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LevelChange:
-    """The best single change of level and the chance to see one so clear in mere noise.
+def best_change(figures: Floats) -> tuple[int, float, float]:
+    """First point after the best change of level, and the levels before and after it.
 
-    ``place`` is the first point after it, ``before`` and ``after`` are the levels, ``left`` is the
-    mean distance of the points from them. ``chance`` is that of the whole search; ``chance_last``
-    that of the last tenth against the rest alone.
+    The one that leaves the least absolute deviation from both medians (J. Bai, 1995), so a few wild
+    minutes don't decide.
     """
-
-    place: int
-    before: float
-    after: float
-    left: float
-    chance: float
-    chance_last: float
-
-
-def best_change(figures: Floats) -> tuple[int, Floats]:
-    """First point after the best change of level, and what is left of the figures without it."""
     place = int(np.argmin(_deviations(figures[None, :])[0])) + _first(figures.size)
-    rest = figures.copy()
-    rest[:place] -= np.median(figures[:place])
-    rest[place:] -= np.median(figures[place:])
-    return place, rest
+    return place, float(np.median(figures[:place])), float(np.median(figures[place:]))
 
 
-def level_change(figures: Floats, alike: float) -> LevelChange:
-    """The best change of level in figures whose neighbours are ``alike`` (0 to below 1).
+def chance_of_change(figures: Floats, alike: float) -> float:
+    """How often noise whose neighbours are ``alike`` (0 to below 1) shows so clear a change.
 
-    The one that leaves the least absolute deviation from the medians before and after it (J. Bai,
-    1995), so a few wild minutes don't decide. The statistic is by how much that is less than the
-    deviation from one median, largest over all moments (a supremum as in D. W. K. Andrews, 1993);
-    its distribution without a change comes from simulated noise with neighbours as alike.
+    The statistic is by how much less deviation is left than from one median, largest over all
+    moments (a supremum as in D. W. K. Andrews, 1993), or at the last tenth alone; the less likely
+    one counts. Its distribution without a change comes from simulated noise with neighbours as
+    alike.
     """
-    size = figures.size
-    place, rest = best_change(figures)
     (best,), (last,) = _statistics(figures[None, :])
-    searched, fixed = _noise(size, min(MOST_ALIKE, float(np.ceil(alike / ALIKE_GRID) * ALIKE_GRID)))
-    return LevelChange(
-        place=place,
-        before=float(np.median(figures[:place])),
-        after=float(np.median(figures[place:])),
-        left=float(np.abs(rest).mean()),
-        chance=_chance(searched, best),
-        chance_last=_chance(fixed, last),
-    )
+    near = min(MOST_ALIKE, float(np.ceil(alike / ALIKE_GRID) * ALIKE_GRID))
+    searched, fixed = _noise(figures.size, near)
+    return min(_chance(searched, best), _chance(fixed, last))
 
 
 def _first(size: int) -> int:
@@ -371,83 +349,77 @@ def _chance(noise: Floats, figure: float) -> float:
 class _Series:
     """At most POINTS points (medians of neighbours), with the load's effect ready to be removed.
 
-    With ``trials`` the points are shares of all the trials of the neighbours together.
+    Of times, figures, loads and trials. With ``shares`` the points are shares of all the trials of
+    the neighbours together.
     """
 
-    def __init__(
-        self,
-        times: Floats,
-        figures: Floats,
-        loads: Floats | None,
-        trials: Floats | None = None,
-    ) -> None:
+    def __init__(self, points: Floats, *, shares: bool = False) -> None:
+        times, figures, loads, trials = points
         parts = np.array_split(np.arange(times.size), min(POINTS, times.size))
         self.time: Floats = np.array([times[part].mean() for part in parts])
         self.size = len(parts)
         self._trials: Floats | None = None
-        if trials is None:
-            self.figure: Floats = np.array([np.median(figures[part]) for part in parts])
-        else:
+        if shares:
             self._trials = np.array([trials[part].sum() for part in parts])
-            self.figure = np.array([np.average(figures[p], weights=trials[p]) for p in parts])
+            figure = [np.average(figures[part], weights=trials[part]) for part in parts]
+        else:
+            figure = [np.median(figures[part]) for part in parts]
+        self._figure: Floats = np.array(figure)
         self.better_as_step = False
         """Whether one change of level fits better than a line; known after :meth:`step`."""
         self._first, self._second = np.triu_indices(self.size, k=1)
         self._gaps = self.time[self._second] - self.time[self._first]
-        self._basis: Floats | None = None
+        self._unit_time: Floats = (self.time - self.time.mean()) / self.time.std()
+        columns = [np.ones(self.size), self._unit_time]
         self.collinear = False
-        if loads is not None:
-            load = np.array([loads[part].mean() for part in parts])
-            spread = float(load.std())
-            if spread > 1e-9 * max(1.0, abs(float(load.mean()))):
-                unit = (load - load.mean()) / spread
-                # Straight and bent: times rise faster than in proportion when load is high.
-                self._basis = np.column_stack([unit, unit**2 - (unit**2).mean()])
-                self.collinear = abs(float(np.corrcoef(unit, self.time)[0, 1])) > COLLINEAR
+        load = np.array([loads[part].mean() for part in parts])
+        spread = float(load.std())
+        if spread > 1e-9 * max(1.0, abs(float(load.mean()))):
+            unit = (load - load.mean()) / spread
+            # Straight and bent: times rise faster than in proportion when load is high.
+            columns += [unit, unit**2 - (unit**2).mean()]
+            self.collinear = abs(float(np.corrcoef(unit, self.time)[0, 1])) > COLLINEAR
+        self._explained: Floats = np.column_stack(columns)
+        """What a figure owes to: its level, the time, and the load where that changes."""
+        self._used = len(columns)
 
-    def fit(self) -> tuple[float, float]:
+    @cached_property
+    def line(self) -> tuple[float, float]:
         """Slope per second and intercept of the figure freed of the load."""
-        return self._line(self._freed(self.figure))
+        if self._trials is not None:
+            slope, intercept = np.polyfit(self.time, self._freed, 1)
+            return float(slope), float(intercept)
+        slope = float(self._slopes(self._freed[None, :])[0])
+        return slope, float(np.median(self._freed - slope * self.time))
 
     def step(self, chance: float, *, matters: float, floor: float, relative: bool) -> Step | None:
         """A change of level that mere noise shows at most so often, and that is large enough."""
-        freed = self._freed(self.figure)
-        slope, intercept = self._line(freed)
-        place, rest = best_change(freed)
+        freed, (slope, intercept) = self._freed, self.line
+        place, before, after = best_change(freed)
+        rest = np.concatenate([freed[:place] - before, freed[place:] - after])
         # What wanders looks calmest where it was cut; its longer part alone shows it better.
         longer = rest[:place] if 2 * place > self.size else rest[place:]
-        alike = max(_likeness(self._tamed(part), self._used) for part in (rest, longer))
-        change = level_change(freed, alike)
-        size = abs(change.after - change.before)
-        scale = max(abs(change.before), abs(change.after)) if relative else 1.0
-        if min(change.chance, change.chance_last) > chance or size < max(matters * scale, floor):
+        alike = max(self._likeness(self._tamed(part)) for part in (rest, longer))
+        scale = max(abs(before), abs(after)) if relative else 1.0
+        large = abs(after - before) >= max(matters * scale, floor)
+        if not large or chance_of_change(freed, alike) > chance:
             return None
         beside_line = float(np.abs(freed - intercept - slope * self.time).mean())
-        self.better_as_step = change.left < STEP_FITS * beside_line
-        at_s = float(self.time[change.place - 1 : change.place + 1].mean())
-        return Step(at_s=at_s, before=change.before, after=change.after)
-
-    @property
-    def _used(self) -> int:
-        """What a fit takes from the freedom of the points."""
-        return 2 + (0 if self._basis is None else self._basis.shape[1])
-
-    def _tamed(self, rest: Floats) -> Floats:
-        return rest if self._trials is not None else _tamed(rest)
+        self.better_as_step = float(np.abs(rest).mean()) < STEP_FITS * beside_line
+        at_s = float(self.time[place - 1 : place + 1].mean())
+        return Step(at_s=at_s, before=before, after=after)
 
     def spread(self) -> float:
         """From the lowest to the highest point, freed of the load."""
-        return float(np.ptp(self._freed(self.figure)))
+        return float(np.ptp(self._freed))
 
     def slope_error(self, rng: np.random.Generator) -> tuple[float, float, float]:
         """Standard error of the slope, the independent points that the series is worth, freedom."""
-        freed = self._freed(self.figure)
-        slope, intercept = self._line(freed)
+        slope, intercept = self.line
         line = intercept + slope * self.time
-        rest = self._tamed(freed - line)
-        used = self._used
-        alike = _likeness(rest, used)
-        worth = (self.size - used) * (1 - alike) / (1 + alike)
+        rest = self._tamed(self._freed - line)
+        alike = self._likeness(rest)
+        worth = (self.size - self._used) * (1 - alike) / (1 + alike)
         # Long enough blocks for the likeness at hand (D. N. Politis, H. White, 2004, for AR(1)).
         wanted = (2 * alike / (1 - alike**2)) ** (2 / 3) * self.size ** (1 / 3) * 1.5
         block = int(min(max(2.0, wanted), self.size / 5))
@@ -456,7 +428,7 @@ class _Series:
         drawn = line + rest[picks[:, : self.size]] @ self._without_load()
         slopes = self._slopes(drawn)
         # Residuals are smaller than errors by what was fitted; blocks lose their own mean.
-        lost = self.size / max(1.0, self.size - used - (block - 1))
+        lost = self.size / max(1.0, self.size - self._used - (block - 1))
         blocked = SAFETY * float(np.std(slopes, ddof=1)) * sqrt(lost)
         modelled, freedom = self._error_where_alike(rest, alike)
         return max(blocked, modelled, self._error_of_trials()), worth, freedom
@@ -465,7 +437,7 @@ class _Series:
         """The least error that a slope of shares has, of so many trials; 0 of other figures."""
         if self._trials is None:
             return 0.0
-        bad = float((self.figure * self._trials).sum())
+        bad = float((self._figure * self._trials).sum())
         share = (bad + 0.5) / (float(self._trials.sum()) + 1)
         centred = self.time - self.time.mean()
         weights = centred / float(centred @ centred)
@@ -477,23 +449,14 @@ class _Series:
         The residuals of such noise are much smaller than the noise; both the scale and its degrees
         of freedom follow from their expected square (F. E. Satterthwaite, 1946).
         """
-        columns = [np.ones(self.size), self._unit_time()]
-        whole = np.column_stack(columns if self._basis is None else [*columns, self._basis])
-        solved = np.linalg.pinv(whole)
+        solved = np.linalg.pinv(self._explained)
         noise = alike ** np.abs(np.subtract.outer(np.arange(self.size), np.arange(self.size)))
-        left = noise - whole @ (solved @ noise)
+        left = noise - self._explained @ (solved @ noise)
         expected = float(np.trace(left))
         weights = solved[1]
         variance = float(rest @ rest) / expected * float(weights @ noise @ weights)
         freedom = expected**2 / float((left * left.T).sum())
         return sqrt(variance) / float(self.time.std()), freedom
-
-    def _line(self, figure: Floats) -> tuple[float, float]:
-        if self._trials is not None:
-            slope, intercept = np.polyfit(self.time, figure, 1)
-            return float(slope), float(intercept)
-        slope = float(self._slopes(figure[None, :])[0])
-        return slope, float(np.median(figure - slope * self.time))
 
     def _slopes(self, rows: Floats) -> Floats:
         """The slope of each row of figures."""
@@ -506,72 +469,66 @@ class _Series:
 
     def _without_load(self) -> Floats:
         """What takes the effect of the load out of rows of noise, by plain least squares."""
-        if self._basis is None:
-            return np.eye(self.size)
-        whole = np.column_stack([np.ones(self.size), self._unit_time(), self._basis])
-        hat = self._basis @ np.linalg.pinv(whole)[2:]
+        hat = self._explained[:, 2:] @ np.linalg.pinv(self._explained)[2:]
         without: Floats = (np.eye(self.size) - hat).T
         return without
 
-    def _unit_time(self) -> Floats:
-        unit: Floats = (self.time - self.time.mean()) / self.time.std()
-        return unit
-
-    def _freed(self, figure: Floats) -> Floats:
+    @cached_property
+    def _freed(self) -> Floats:
         """The figure without what it owes to the load, found beside a straight line in time."""
-        if self._basis is None:
+        figure, explained = self._figure, self._explained
+        loads = explained[:, 2:]
+        if not loads.size:
             return figure
-        whole = np.column_stack([np.ones(self.size), self._unit_time(), self._basis])
         weight = np.ones(self.size)
-        effect = np.zeros(whole.shape[1])
         for _ in range(5):  # reweighted, so that wild points don't shape the effect of the load
             root = np.sqrt(weight)
-            effect = np.linalg.lstsq(whole * root[:, None], figure * root, rcond=None)[0]
-            rest = figure - whole @ effect
-            usual = 1.4826 * float(np.median(np.abs(rest - np.median(rest)))) or 1.0
+            effect = np.linalg.lstsq(explained * root[:, None], figure * root, rcond=None)[0]
+            rest = figure - explained @ effect
+            usual = USUAL * float(np.median(np.abs(rest - np.median(rest)))) or 1.0
             weight = 1.0 / np.maximum(1.0, np.abs(rest) / (1.345 * usual))
-        freed: Floats = figure - self._basis @ effect[2:]
+        freed: Floats = figure - loads @ effect[2:]
         return freed
 
+    def _tamed(self, rest: Floats) -> Floats:
+        """Residuals with wild ones drawn in to WILD usual ones, which hardly moves a median slope.
 
-def _tamed(rest: Floats) -> Floats:
-    """Residuals with wild ones drawn in to WILD usual ones: they hardly move a median of slopes.
+        Left as they are, a bad minute would be resampled as if each stretch might have several. The
+        line of shares is a mean, so theirs stay.
+        """
+        middle = float(np.median(rest))
+        usual = USUAL * float(np.median(np.abs(rest - middle)))
+        if self._trials is not None or usual <= 0:
+            return rest
+        return TAMING_COSTS * np.clip(rest, middle - WILD * usual, middle + WILD * usual)
 
-    Left as they are, a bad minute would be resampled as if each stretch might have several.
-    """
-    middle = float(np.median(rest))
-    usual = 1.4826 * float(np.median(np.abs(rest - middle)))
-    if usual <= 0:
-        return rest
-    return TAMING_COSTS * np.clip(rest, middle - WILD * usual, middle + WILD * usual)
+    def _likeness(self, rest: Floats) -> float:
+        """The most alike that neighbours may well be: their autocorrelation, and DOUBT.
 
-
-def _likeness(rest: Floats, used: int) -> float:
-    """The most alike that neighbours may well be: their autocorrelation, two standard errors up.
-
-    Freed of what fitting takes from it (M. G. Kendall, 1954). Too little would make a flat run
-    drift, too much only asks for a longer one.
-    """
-    centred = rest - rest.mean()
-    power = float((centred**2).sum())
-    alike = float((centred[1:] * centred[:-1]).sum()) / power if power > 0 else 0.0
-    if alike <= 0:
-        return 0.0
-    alike = min(1.0, alike + (used + 4 * alike) / rest.size)
-    return min(MOST_ALIKE, alike + DOUBT * sqrt((1 - alike**2) / rest.size + rest.size**-2))
+        Freed of what fitting takes from it (M. G. Kendall, 1954). Too little would make a flat run
+        drift, too much only asks for a longer one.
+        """
+        centred = rest - rest.mean()
+        power = float((centred**2).sum())
+        alike = float((centred[1:] * centred[:-1]).sum()) / power if power > 0 else 0.0
+        if alike <= 0:
+            return 0.0
+        alike = min(1.0, alike + (self._used + 4 * alike) / rest.size)
+        return min(MOST_ALIKE, alike + DOUBT * sqrt((1 - alike**2) / rest.size + rest.size**-2))
 
 
-def _warmup(times: Floats, figures: Floats, at_most: float) -> int:
+def _warmup(points: Floats, at_most: float) -> int:
     """How many points to cut off so that the mean of the rest is known best (MSER).
 
     Freed of the slope that the part has which is never cut: a drift is no warm-up, and would
     otherwise lose its beginning.
     """
+    times, figures = points[:2]
     many = figures.size
     longest = int(many * at_most)
     if many - longest < 2:
         return 0
-    slope, _ = _Series(times[longest:], figures[longest:], None).fit()
+    slope, _ = _Series(np.vstack([points[:2, longest:], np.zeros((2, many - longest))])).line
     level = figures - slope * times
     tests = [float(level[cut:].var()) / (many - cut) for cut in range(longest + 1)]
     return int(np.argmin(tests))
@@ -596,27 +553,20 @@ def _checked(
     values: Sequence[float],
     load: Sequence[float] | None,
     trials: Sequence[float] | None,
-    matters: float,
-    confidence: float,
-) -> tuple[Floats, Floats, Floats | None, Floats | None]:
-    if any(len(row) != len(at_s) for row in (values, load, trials) if row is not None):
+) -> Floats:
+    """Times, figures, loads and trials, where all of them are known."""
+    many = len(at_s)
+    rows = (
+        at_s,
+        values,
+        [0.0] * many if load is None else load,
+        [1.0] * many if trials is None else trials,
+    )
+    if any(len(row) != many for row in rows):
         raise ConfigError("trend: times, values, load and trials have different lengths")
-    if matters <= 0 or not 0.5 <= confidence < 1:
-        raise ConfigError("trend: expected matters above 0 and confidence 0.5 up to below 1")
-    times, figures = np.asarray(at_s, dtype=float), np.asarray(values, dtype=float)
-    loads = None if load is None else np.asarray(load, dtype=float)
-    many = None if trials is None else np.asarray(trials, dtype=float)
-    known = np.isfinite(figures) & np.isfinite(times)
-    if loads is not None:
-        known &= np.isfinite(loads)
-    if many is not None:
-        known &= many > 0
-    times, figures = times[known], figures[known]
+    points: Floats = np.array(rows, dtype=float)
+    points = points[:, np.isfinite(points[:3]).all(axis=0) & (points[3] > 0)]
+    times = points[0]
     if (np.diff(times) <= 0).any():
         raise ConfigError(f"trend: times do not rise ({duration_text(float(times[0]))} on)")
-    return (
-        times,
-        figures,
-        None if loads is None else loads[known],
-        None if many is None else many[known],
-    )
+    return points
