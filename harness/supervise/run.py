@@ -82,6 +82,7 @@ def supervise(args: Namespace) -> int:
         read_objectives(Path(args.slo))
     if args.seed is None:
         args.seed = RunConfig.of_process().get(run_config.SEED) or secrets.randbelow(2**31)
+    behaviour = behaviour_of(args)
     locustfile, script = playable(args.locustfile)
     with LocustProcess(locustfile, parameters_of(args), script) as locust:
         plan = locust.plan()
@@ -113,7 +114,7 @@ def supervise(args: Namespace) -> int:
                 _tell_breaks(plan, console, real=terms is not None)
                 admin = "" if simulator is None else simulator.admin
                 words = _words(args, locustfile, run_time_s)
-                config = _config(args, target, directory, admin)
+                config = _config(args, target, directory, admin, behaviour)
                 length_s = length_of(args, plan, run_time_s)
                 ended = _run_locust(locust, words, config, directory, length_s, console, above)
                 code = _conclude(directory, target, ended, admin, console)
@@ -307,7 +308,13 @@ def _words(args: Namespace, locustfile: str, run_time_s: float) -> list[str]:
     return words + list(args.rest)
 
 
-def _config(args: Namespace, target: Target, directory: Path, simulator: str) -> RunConfig:
+def _config(
+    args: Namespace,
+    target: Target,
+    directory: Path,
+    simulator: str,
+    behaviour: Mapping[str, str],
+) -> RunConfig:
     """What Locust's process is handed as a whole: the options, and the variables of ours."""
     settings: dict[Setting, object] = {
         run_config.TARGET: target.url if args.target == "sim" else args.target,
@@ -331,9 +338,7 @@ def _config(args: Namespace, target: Target, directory: Path, simulator: str) ->
     }
     settings |= {one: value for one, value in also.items() if value}
     values = {one.variable: value for one, value in settings.items()}
-    return RunConfig.of_process().with_values(
-        {**values, **behaviour_of(args), **parameters_of(args)}
-    )
+    return RunConfig.of_process().with_values({**values, **behaviour, **parameters_of(args)})
 
 
 # After.

@@ -196,6 +196,7 @@ def test_an_interrupt_before_anything_was_sent(simulator: Any, tmp_path: Path) -
             "there is no locustfile 'no-such-file.py'; harness new writes one",
         ),
         (["{bad}"], 8, "bad.py:1:"),
+        (["{bad}", "--sign-ins", "gone.txt"], 8, "--sign-ins: there is no file gone.txt"),
         (["{good}", "--target", "nowhere"], 8, "'nowhere' is not a websocket URL"),
         pytest.param(
             ["{good}", "--target", "ws://127.0.0.1/v1?deploymentId=x"],
