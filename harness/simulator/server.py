@@ -76,7 +76,7 @@ def kept_in() -> Path | None:
     """
     folder = Path(ENVIRONMENT.get("XDG_STATE_HOME", ""))
     with suppress(RuntimeError):
-        if not folder.is_absolute():
+        if not folder.is_absolute() and ENVIRONMENT.get("HOME") != "":  # would be the root
             folder = Path.home() / ".local/state"
         return folder / "harness" / "simulator" if folder.is_absolute() else None
     return None

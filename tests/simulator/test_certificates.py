@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigError
-from harness.simulator.server import private_ca
+from harness.simulator.server import kept_in, private_ca
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "twin.example"])
@@ -35,13 +35,14 @@ def test_where_nothing_can_be_kept_the_ca_is_gone_afterwards(
     assert not ca_file.exists()
 
 
-@pytest.mark.parametrize("home", ["absolute", "relative"])
+@pytest.mark.parametrize("home", ["absolute", "relative", ""])
 def test_a_relative_home_is_none(
     home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", "relative")
-    monkeypatch.setenv("HOME", home if home == "relative" else str(tmp_path / home))
+    monkeypatch.setenv("HOME", str(tmp_path / home) if home == "absolute" else home)
+    assert (kept_in() is None) == (home != "absolute")
     with private_ca("127.0.0.1") as (_, ca_file):
         ssl.create_default_context(cafile=str(ca_file))
     assert [path.name for path in tmp_path.iterdir()] == ["absolute"] * (home == "absolute")
