@@ -72,11 +72,19 @@ class Places:
     login: str
 
     @classmethod
-    def of(cls, target: Target, api: str | None = None, login: str | None = None) -> "Places":
+    def of(
+        cls,
+        target: Target,
+        api: str | None = None,
+        login: str | None = None,
+        *,
+        way: str = "name it with --api-url and --login-url",
+    ) -> "Places":
         """Beside the target's guest socket, unless said otherwise. Raises ConfigError.
 
         The sign-in of ``https://api.DOMAIN`` is ``https://login.DOMAIN``. Where neither the API's
         address nor the target says more, the API itself is the place to sign in, as of a gateway.
+        ``way`` is how whoever asks can name them where they are not known.
         """
         if login is None and api is not None and api.startswith(API):
             login = api.replace(API, "https://login.", 1)
@@ -87,8 +95,7 @@ class Places:
             api, login = api or f"{API}{domain}", login or f"https://login.{domain}"
         elif not api:
             raise ConfigError(
-                f"the target {target.host} does not say where its Platform API is: "
-                "name it with --api-url and --login-url"
+                f"the target {target.host} does not say where its Platform API is: {way}"
             )
         places = cls(api=api, login=login or api)
         for url in (places.api, places.login):

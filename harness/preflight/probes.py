@@ -100,7 +100,7 @@ def open_platform(
         credentials = Credentials.from_environment(
             environment, names=(terms.client_id_env, terms.client_secret_env)
         )
-        places = Places.of(terms.target, terms.api_url or None)
+        places = Places.of(terms.target, terms.api_url or None, way="write api_url")
     except ConfigError as error:
         return None, Check(NAME, WARN, str(error))
     return PlatformApi.towards(

@@ -1,5 +1,6 @@
 """Platform credentials: named by environment variables, never written down, tried on the wire."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,10 @@ def test_none_named_is_skipped_and_nobody_there_is_told() -> None:
     assert gone.status is Status.WARN
     assert "it can't be asked" in gone.text
     assert "simulated-secret" not in gone.text
+    odd = replace(named, target=replace(LOCAL, host="chat.example"))
+    (nowhere,) = check_credentials(odd, GOOD).checks
+    assert nowhere.status is Status.WARN
+    assert nowhere.text.endswith("does not say where its Platform API is: write api_url")
 
 
 @pytest.mark.process
