@@ -349,8 +349,9 @@ FORMS: Mapping[str, Check] = {
         {
             **dict.fromkeys(("files", "ports", "cores"), WHOLE),
             **dict.fromkeys(("harness", "locust", "locustfile", "schedule", "host"), TEXT),
-        },
-        parameters=TEXTS,
+            "parameters": TEXTS,
+            "restarted": _of(bool),
+        }
     ),
     FACTS: _is_facts,
     DRAINED: _record({"left": WHOLE}, failures=lambda whys: all(map(TEXT, whys))),

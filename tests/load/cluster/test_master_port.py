@@ -44,7 +44,7 @@ GOOD: dict[str, Any] = {
     "harness_drained": {"left": 0, "failures": ["x"], "behind": False},
     "harness_hello": {
         "harness": "1", "locust": "2", "locustfile": "f", "schedule": "none", "host": "h",
-        "files": 1, "ports": 2, "cores": 3,
+        "files": 1, "ports": 2, "cores": 3, "parameters": {}, "restarted": False,
     },
 }  # fmt: skip
 
