@@ -313,6 +313,8 @@ DECLARE = (
     "says something by itself; await_reply(turn=True) or --turns on if it answers in several "
     "messages; expect_reply=False for what needs no answer"
 )
+WAIT_LONGER = "; a longer --turn-silence if an answer's messages come further apart than that"
+"""What else may help where guests wait for whole answers: what comes after one makes it unsure."""
 
 
 def questions_block(
@@ -369,7 +371,8 @@ def _advice(block: Mapping[str, Any], *, by_turns: bool) -> str:
         reasons.append(
             f"of {ambiguous:,} of {answered:,} answers it is not sure what they answered"
         )
-    return f"{'; '.join(reasons)}. To be sure, {DECLARE}" if reasons else ""
+    longer = WAIT_LONGER if by_turns and ambiguous else ""
+    return f"{'; '.join(reasons)}. To be sure, {DECLARE}{longer}" if reasons else ""
 
 
 def stories_block(counts: Mapping[str, int]) -> dict[str, Any]:

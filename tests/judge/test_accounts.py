@@ -39,6 +39,9 @@ def test_the_record_says_what_to_do_about_answers_that_do_not_match() -> None:
     assert "--greets" in found["advice"]
     in_turns = {"reply": {"ok": 80}, "turn": {"ok": 80}}
     assert questions_block(in_turns, {QUESTION_MESSAGES: 160})["advice"] == ""
+    unsure = {QUESTION_MESSAGES: 160, QUESTIONS_AMBIGUOUS: 8}
+    assert "a longer --turn-silence" in questions_block(in_turns, unsure)["advice"]
+    assert "--turn-silence" not in questions_block(OUTCOMES, unsure)["advice"]
     found = questions_block(OUTCOMES, {LISTENED: 20, HEARD: 3})
     assert found["doubtful_because"].startswith("3 of 20 guests")
 
