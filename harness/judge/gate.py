@@ -93,8 +93,7 @@ class Judgement:
         if self.margin is not None and self.objective.op is not Op.EQUAL:
             side = "left" if self.margin >= 0 else "over"
             margin = f", {amount_text(abs(self.margin), unit)} {side}"
-        between = interval_text(self.low, self.high, unit)
-        if between:
+        if between := interval_text(self.low, self.high, lambda one: amount_text(one, unit)):
             shown = f"{shown} ({between})"
         note = f" ({self.note})" if self.note else ""
         return f"{self.verdict}  {self.objective.text}  was {shown}{margin}{note}"
@@ -117,12 +116,14 @@ class Judgement:
         }
 
 
-def interval_text(low: float | None, high: float | None, unit: Unit) -> str:
-    """Where the true figure lies: ``up to 3%``, ``2.7s to 3.4s``; empty where nothing is known."""
+def interval_text(low: float | None, high: float | None, written: Callable[[float], str]) -> str:
+    """Where the true figure lies: ``up to 3%``, ``2.7s to 3.4s``; empty where nothing is known.
+
+    ``written`` says how an amount is written.
+    """
     if high is None:
-        return f"{amount_text(low, unit)} or more" if low else ""
-    most = amount_text(high, unit)
-    return f"{amount_text(low, unit)} to {most}" if low else f"up to {most}"
+        return f"{written(low)} or more" if low else ""
+    return f"{written(low)} to {written(high)}" if low else f"up to {written(high)}"
 
 
 def chance_text(more_samples: int | None) -> str:
@@ -148,11 +149,11 @@ class Sample:
     needed: int
     bounds: Callable[[], tuple[float | None, float | None]]
     """below and above which the true figure is not, each at 95 %; None where there is no bound"""
-    more_below: Callable[[float], int | None]
-    """how many more would show that the figure is below a limit, if it stays what it is"""
+    more: Callable[[float, bool], int | None]
+    """how many more would show that the figure is below a limit, or (False) above it, if it stays
+    what it is"""
     known: bool = True
     """whether the cases themselves are there to be asked"""
-    more_above: Callable[[float], int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +236,7 @@ def judge_one(
         sure = measured.sample.known
         if sure and verdict is Verdict.PASS and _within_chance(objective, low, high):
             below = objective.op in (Op.LESS, Op.AT_MOST)
-            would = measured.sample.more_below if below else measured.sample.more_above
-            within_chance, more = True, would(objective.limit)
+            within_chance, more = True, measured.sample.more(objective.limit, below)
             if confident and not objective.by_default:
                 verdict, note = Verdict.NO_DATA, chance_text(more)
     margin = None if measured.lower_bound or measured.doubt else _margin(objective, measured.figure)
@@ -334,11 +334,11 @@ def _operation(objective: Objective, figures: Figures, percentile: Percentile) -
         return _time(objective, entry, figures, percentile, doubt)
     if ended <= 0:
         return _Measured(None, f"the outcomes of {name} are not in the record")
-    amount, whole = _failed(entry, outcomes), ended - _cut_early(entry)
-    if objective.figure != "errors":
+    whole = ended if objective.figure == Outcome.CUT_SHORT else ended - _cut_early(entry)
+    if objective.figure == "errors":
+        amount = whole - (outcomes.get("ok") or 0.0)
+    else:
         amount = outcomes.get(objective.figure) or 0.0
-    if objective.figure == Outcome.CUT_SHORT:
-        whole = ended
     if whole <= 0:
         return _Measured(None, f"each {name} was cut short by the end of the run")
     if objective.unit is not Unit.SHARE:
@@ -352,11 +352,6 @@ def _outcomes(entry: Figures) -> dict[str, float | None]:
 
 def _sum(outcomes: Mapping[str, float | None]) -> float:
     return sum(number or 0.0 for number in outcomes.values())
-
-
-def _failed(entry: Figures, outcomes: Mapping[str, float | None]) -> float:
-    """How much did not end well: what the end of the run cut short too early to tell aside."""
-    return _sum(outcomes) - (outcomes.get("ok") or 0.0) - _cut_early(entry)
 
 
 def _cut_early(entry: Figures) -> float:
@@ -489,23 +484,20 @@ def _of_share(hits: float, whole: float) -> Sample:
         size=many,
         needed=FEWEST_OF_A_SHARE,
         bounds=lambda: share_bounds(round(hits), many),
-        more_below=lambda limit: more_to_be_below(round(hits), many, limit),
-        more_above=lambda limit: more_to_be_above(round(hits), many, limit),
+        more=lambda limit, below: samples_to_decide(round(hits), many, limit, below=below),
     )
 
 
 def _of_times(objective: Objective, whole: float, percentile: Percentile) -> Sample | None:
     """What so many times say of a percentile; nothing where it is the highest that counts."""
-    percent, size = objective.percent, round(whole)
+    percent, size, kind = objective.percent, round(whole), objective.kind or Kind.SERVICE
     if percent is None or size <= 0:
         return None
 
     def at(rank: int | None) -> float | None:
         if rank is None:
             return None
-        value_ms, lower_bound, _ = percentile(
-            objective.subject, objective.kind or Kind.SERVICE, 100 * (rank - 0.5) / size
-        )
+        value_ms, lower_bound, _ = percentile(objective.subject, kind, 100 * (rank - 0.5) / size)
         return None if lower_bound else value_ms
 
     def slower(limit: float) -> int:
@@ -519,14 +511,13 @@ def _of_times(objective: Objective, whole: float, percentile: Percentile) -> Sam
 
     share = 1 - percent / 100
     ranks = rank_bounds(percent, size)
-    slowest, never, _ = percentile(objective.subject, objective.kind or Kind.SERVICE, 100.0)
+    slowest, never, _ = percentile(objective.subject, kind, 100.0)
     return Sample(
         size=size,
         needed=samples_needed(percent),
         known=slowest is not None or never,
         bounds=lambda: (at(ranks[0]), at(ranks[1])),
-        more_below=lambda limit: more_to_be_below(slower(limit), size, share),
-        more_above=lambda limit: more_to_be_above(slower(limit), size, share),
+        more=lambda limit, below: samples_to_decide(slower(limit), size, share, below=below),
     )
 
 
@@ -622,17 +613,26 @@ def rank_bounds(percent: float, whole: int) -> tuple[int | None, int | None]:
     return low or None, high if high <= whole else None
 
 
-def more_to_be_below(hits: int, whole: int, limit: float) -> int | None:
-    """How many more samples would show a share to be below ``limit``, if it stays what it is.
+def samples_to_decide(hits: int, whole: int, limit: float, *, below: bool) -> int | None:
+    """How many more samples would show a share to be below ``limit`` (or above it), if it stays
+    what it is.
 
-    None where it is not below it, or too near to tell.
+    None where it is on the other side, or too near to tell.
     """
-    return _more(hits, whole, lambda h, n: share_bounds(h, n)[1] < limit, hits < limit * whole)
+    possible = hits < limit * whole if below else hits > limit * whole
+    if not possible or not whole:
+        return None
 
+    def enough(many: int) -> bool:
+        low, high = share_bounds(round(hits / whole * many), many)
+        return high < limit if below else low > limit
 
-def more_to_be_above(hits: int, whole: int, limit: float) -> int | None:
-    """The same for a share above ``limit``."""
-    return _more(hits, whole, lambda h, n: share_bounds(h, n)[0] > limit, hits > limit * whole)
+    most = whole
+    while not enough(most):
+        most *= 2
+        if most > MOST_SAMPLES:
+            return None
+    return max(0, _first(enough, whole, most) - whole)
 
 
 def at_most(hits: int, whole: int, share: float) -> float:
@@ -644,21 +644,6 @@ def at_most(hits: int, whole: int, share: float) -> float:
     if share >= 1:
         return 0.0
     return _beta(whole - hits, hits + 1, 1 - share)
-
-
-def _more(hits: int, whole: int, sure: Callable[[int, int], bool], possible: bool) -> int | None:
-    if not possible or not whole:
-        return None
-
-    def enough(many: int) -> bool:
-        return sure(round(hits / whole * many), many)
-
-    most = whole
-    while not enough(most):
-        most *= 2
-        if most > MOST_SAMPLES:
-            return None
-    return max(0, _first(enough, whole, most) - whole)
 
 
 def _first(holds: Callable[[int], bool], low: int, high: int) -> int:
@@ -694,12 +679,10 @@ def _fraction(a: float, b: float, x: float) -> float:
     value = d
     for m in range(1, 100_000):
         even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        d, c = 1 / ((1 + even * d) or tiny), (1 + even / c) or tiny
-        value *= d * c
         odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        d, c = 1 / ((1 + odd * d) or tiny), (1 + odd / c) or tiny
-        step = d * c
-        value *= step
-        if abs(step - 1) < 1e-14:
+        for term in (even, odd):
+            d, c = 1 / ((1 + term * d) or tiny), (1 + term / c) or tiny
+            value *= d * c
+        if abs(d * c - 1) < 1e-14:
             break
     return value

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from harness.errors import ConfigError
-from harness.judge.gate import WITHIN_CHANCE, chance_text
+from harness.judge.gate import WITHIN_CHANCE, chance_text, interval_text
 from harness.judge.objective import GENERATOR_LAG, Kind, Objective, Op, Unit, parse_objective
 from harness.measure.model import COUNTERS, GROUPS, OPERATIONS
 from harness.rundir.schema import Objective as Judged
@@ -142,19 +142,10 @@ PERCENTILE = re.compile(r"\bp\d+(\.\d+)?\b")
 
 def objective_figure(objective: Judged) -> str:
     """What was measured for an objective."""
-    bound = "> " if objective.lower_bound else ""
-    between = objective_interval(objective)
-    figure = bound + with_unit(objective.figure, objective.unit)
+    unit = objective.unit
+    figure = ("> " if objective.lower_bound else "") + with_unit(objective.figure, unit)
+    between = interval_text(objective.low, objective.high, lambda one: with_unit(one, unit))
     return f"{figure} ({between})" if between else figure
-
-
-def objective_interval(objective: Judged) -> str:
-    """Where the true figure lies, each bound at 95 %; empty where nothing is known of it."""
-    low, high = objective.low, objective.high
-    if high is None:
-        return f"{with_unit(low, objective.unit)} or more" if low else ""
-    upper = with_unit(high, objective.unit)
-    return f"{with_unit(low, objective.unit)} to {upper}" if low else f"up to {upper}"
 
 
 def objective_word(objective: Judged) -> str:

@@ -7,10 +7,9 @@ from scipy.stats import beta, binom
 
 from harness.judge.gate import (
     at_most,
-    more_to_be_above,
-    more_to_be_below,
     rank_bounds,
     samples_needed,
+    samples_to_decide,
     share_bounds,
 )
 
@@ -62,10 +61,10 @@ def test_twenty_samples_do_not_bound_a_p95_from_above_but_sixty_do() -> None:
 
 
 def test_how_many_more_samples_would_decide() -> None:
-    assert more_to_be_below(0, 100, 0.01) == 199  # the rule of three: 299 in all
+    assert samples_to_decide(0, 100, 0.01, below=True) == 199  # the rule of three: 299 in all
     assert share_bounds(0, 299)[1] < 0.01
-    assert more_to_be_below(0, 1000, 0.01) == 0
-    assert more_to_be_below(2, 100, 0.01) is None
-    assert more_to_be_below(1, 100, 0.01) is None
-    assert more_to_be_above(99, 100, 0.9) == 0
-    assert more_to_be_above(50, 100, 0.9) is None
+    assert samples_to_decide(0, 1000, 0.01, below=True) == 0
+    assert samples_to_decide(2, 100, 0.01, below=True) is None
+    assert samples_to_decide(1, 100, 0.01, below=True) is None
+    assert samples_to_decide(99, 100, 0.9, below=False) == 0
+    assert samples_to_decide(50, 100, 0.9, below=False) is None
