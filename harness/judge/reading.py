@@ -19,9 +19,7 @@ from harness.guest.outcomes import Ending
 from harness.judge.gate import judge
 from harness.judge.objective import Objective, parse_objectives
 from harness.judge.record import (
-    VERDICT_STAYS,
     build_record,
-    later_blocks,
     operations_of,
     percentile_of,
     put_verdict,
@@ -40,6 +38,7 @@ if TYPE_CHECKING:  # the models take a while to import: not while guests come
     from harness.rundir.schema import RunRecord
 
 ENDED_EARLY = "the run ended without writing its record; this is what it had written until then"
+VERDICT_STAYS = "the verdict is that of the run itself: what is settled afterwards was left by it"
 STILL_GOING = "the run is still going on; this is what it has written so far"
 
 
@@ -182,9 +181,7 @@ def judge_anew(
         raise ConfigError(f"{path}: the record has no account of sessions; nothing can be judged")
     measured = read_measurements(directory)
 
-    invalid = record.get("invalid_because")
-    if invalid is None:  # a record from before that key: its verdict says whether it was
-        invalid = record.get("reasons", []) if record["verdict"] == "INVALID" else []
+    invalid = record.get("invalid_because", ())
     lost = [*left_out(measured.damaged), *_changed_since(record, measured)]
     invalid = [*invalid, *(why for why in lost if why not in invalid)]
     as_left = {**record, "sessions": sessions_as_left(record)}
@@ -230,7 +227,7 @@ def _by_count(block: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def since_then(record: dict[str, Any]) -> str:
     """What a sweep or an audit found after the run, in a sentence; empty where there was none."""
-    if not later_blocks(record):
+    if not (record.get("sweep") or record.get("audit")):
         return ""
     then, now = (
         block.get("leftover", 0) for block in (sessions_as_left(record), record["sessions"])

@@ -6,6 +6,7 @@ of the locustfile's own are counted by kind, file and line: their text may hold 
 knows.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -101,7 +102,6 @@ HOW_NOT = ("run_id", "objectives", "baseline", "platform", "learned")
 DEFAULT_OBJECTIVES = ("leftovers == 0", "guests failed < 1%")
 """What every run is judged by; an objective of the user's on guests takes the second one's place.
 """
-VERDICT_STAYS = "the verdict is that of the run itself: what is settled afterwards was left by it"
 NOT_MISSED = (Verdict.PASS, Verdict.NO_DATA)
 EXIT_CODES = {
     Verdict.PASS: ExitCode.PASS,
@@ -153,8 +153,7 @@ def build_record(
         for interval in read_intervals(path)
     ]
     lost = lost_arrivals(directory, intervals)
-    for kind, many in lost.items():
-        measured.arrivals[kind] = measured.arrivals.get(kind, 0) + many
+    measured.arrivals.update(lost)
     record: dict[str, Any] = {
         "schema": RECORD_SCHEMA,
         "run_id": directory.name,
@@ -321,12 +320,11 @@ def questions_block(
     outcomes: Mapping[str, Mapping[str, int]], counts: Mapping[str, int]
 ) -> dict[str, Any]:
     """The account of questions: ``asked`` is the sum of the six that follow it."""
-    ended: dict[str, int] = {}
+    ended = Counter[str]()
     for operation in ANSWERS:
-        for outcome, many in with_warm_up(outcomes, operation).items():
-            ended[outcome] = ended.get(outcome, 0) + many
+        ended.update(with_warm_up(outcomes, operation))
     block: dict[str, Any] = {"asked": counts.get(QUESTIONS_ASKED, 0)}
-    block |= {name: sum(ended.get(one, 0) for one in ends) for name, ends in ENDS.items()}
+    block |= {name: sum(ended[one] for one in ends) for name, ends in ENDS.items()}
     known = {outcome for ends in ENDS.values() for outcome in ends}
     block["failed"] = sum(many for outcome, many in ended.items() if outcome not in known)
     block["open"] = block["asked"] - sum(ended.values())
@@ -337,21 +335,17 @@ def questions_block(
     block["unasked"] = counts.get(UNASKED, 0)
     block["listened"] = counts.get(LISTENED, 0)
     block["heard_more"] = counts.get(HEARD, 0)
-    block["doubtful_because"] = _disturbed(block)
+    block["doubtful_because"] = (
+        f"{block['heard_more']:,} of {block['listened']:,} guests who stayed silent before they "
+        "left heard a message that answers nothing they had asked: answers may have been taken for "
+        "others'"
+        if block["heard_more"]
+        else ""
+    )
     turns = with_warm_up(outcomes, "turn").get(Outcome.OK, 0)
     replies = with_warm_up(outcomes, "reply").get(Outcome.OK, 0)
     block["advice"] = _advice(block, by_turns=0 < replies <= turns)
     return block
-
-
-def _disturbed(block: Mapping[str, Any]) -> str:
-    disturbed, listened = block["heard_more"], block["listened"]
-    if not disturbed:
-        return ""
-    return (
-        f"{disturbed:,} of {listened:,} guests who stayed silent before they left heard a message "
-        "that answers nothing they had asked: answers may have been taken for others'"
-    )
 
 
 def _advice(block: Mapping[str, Any], *, by_turns: bool) -> str:
@@ -359,11 +353,8 @@ def _advice(block: Mapping[str, Any], *, by_turns: bool) -> str:
 
     ``by_turns``: the guests waited for all of each answer, however many messages it had.
     """
-    each, answered, ambiguous = (
-        block["messages_per_question"],
-        block["answered"],
-        block["ambiguous"],
-    )
+    each, answered = block["messages_per_question"], block["answered"]
+    ambiguous = block["ambiguous"]
     reasons = [block["doubtful_because"]] if block["doubtful_because"] else []
     if each is not None and each > MANY_MESSAGES and not by_turns:
         reasons.append(f"a question was answered by {each:.2f} messages on average")
@@ -425,7 +416,7 @@ def operations_of(measured: Measurements, beginning: str = "") -> dict[str, Any]
         outcomes = measured.outcomes.get(recorded)
         service = measured.histograms.get(service_tag(recorded), Histogram())
         if not outcomes and OPERATIONS[name].afterwards and service.count:
-            outcomes = {str(Outcome.OK): service.count}
+            outcomes = Counter({str(Outcome.OK): service.count})
         if not outcomes:
             continue
         blocks[name] = operation_block(
@@ -572,19 +563,7 @@ def exit_code_of(record: Mapping[str, Any]) -> ExitCode:
 def sessions_as_left(record: Mapping[str, Any]) -> dict[str, Any]:
     """The account when the run had ended, before any sweep or audit."""
     at_end: dict[str, Any] | None = record.get("sessions_at_end")
-    if at_end is not None:
-        return at_end
-    sessions: dict[str, Any] = dict(record.get("sessions") or {})
-    if VERDICT_STAYS in (block.get("verdict") for block in later_blocks(record)):
-        # Brought up to date by a harness that did not keep it: what was settled was left.
-        sessions["leftover"] = sessions.get("leftover", 0) + sessions.get("settled", 0)
-        sessions["settled"] = 0
-    return sessions
-
-
-def later_blocks(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What a sweep and an audit have added."""
-    return [block for key in ("sweep", "audit") if isinstance(block := record.get(key), dict)]
+    return at_end if at_end is not None else dict(record.get("sessions") or {})
 
 
 def record_of_nothing(directory: Path, *why: str) -> dict[str, Any]:
@@ -603,6 +582,7 @@ def record_of_nothing(directory: Path, *why: str) -> dict[str, Any]:
         "verdict": str(Verdict.INVALID),
         "exit_code": int(ExitCode.INVALID),
         "reasons": list(why),
+        "invalid_because": list(why),
         "complete": False,
         "ended": utc_iso(),
         "sessions": sessions,

@@ -376,7 +376,7 @@ class _Part:
     from_s: float
     to_s: float
     guests: int = 0
-    outcomes: dict[str, dict[str, int]] = field(default_factory=dict)
+    outcomes: dict[str, Counter[str]] = field(default_factory=dict)
     times: dict[str, Histogram] = field(default_factory=dict)
 
 
@@ -429,14 +429,13 @@ def parts_block(
         part = _part_of(stretches, interval.ended_s - interval.length_s / 2)
         part.guests += interval.arrivals.get("started", 0)
         for name in SHOWN:
-            outcomes = part.outcomes.setdefault(name, {})
-            for outcome, many in with_warm_up(interval.outcomes, name).items():
-                outcomes[outcome] = outcomes.get(outcome, 0) + many
+            outcomes = part.outcomes.setdefault(name, Counter())
+            outcomes.update(with_warm_up(interval.outcomes, name))
     tags = {service_tag(f"{what}{name}"): name for name in SHOWN for what in ("", WARM_UP)}
     for path in RunDirectory(directory).all_histograms():
         for line in read_histograms(path):
             if line.tag in tags:
-                part = _part_of(stretches, line.started_s + line.length_s / 2)
+                part = _part_of(stretches, _middle_s(line))
                 times = part.times.setdefault(tags[line.tag], Histogram())
                 times.merge_encoded(line.encoded)
     return [_block(part, began) for part in stretches]
@@ -451,7 +450,7 @@ def _block(part: _Part, began_s: float) -> dict[str, Any]:
     for name, outcomes in part.outcomes.items():
         count = sum(outcomes.values())
         p50, p95 = part.times.get(name, Histogram()).percentiles_ms([50, 95])
-        errors = count - outcomes.get("ok", 0)
+        errors = count - outcomes["ok"]
         operations[name] = {"count": count, "errors": errors, "p50_ms": p50, "p95_ms": p95}
     return {
         "name": part.name,

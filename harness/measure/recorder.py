@@ -108,9 +108,8 @@ any other, and shown apart."""
 
 def with_warm_up(outcomes: Mapping[str, Mapping[str, int]], operation: str) -> dict[str, int]:
     """How often an operation ended in each outcome, whether or not it was begun in the warm-up."""
-    counts = dict(outcomes.get(operation, {}))
-    for outcome, many in outcomes.get(WARM_UP + operation, {}).items():
-        counts[outcome] = counts.get(outcome, 0) + many
+    counts = Counter(outcomes.get(operation, {}))
+    counts.update(outcomes.get(WARM_UP + operation, {}))
     return counts
 
 

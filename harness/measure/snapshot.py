@@ -311,9 +311,9 @@ class Measurements:
 
     workers: list[str] = field(default_factory=list)
     histograms: dict[str, Histogram] = field(default_factory=dict)
-    outcomes: dict[str, dict[str, int]] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
-    arrivals: dict[str, int] = field(default_factory=dict)
+    outcomes: dict[str, Counter[str]] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    arrivals: Counter[str] = field(default_factory=Counter)
     damaged: list[str] = field(default_factory=list)
     """lines that could not be read and were left out: ``FILE:LINE: why``"""
     loop_lag: dict[str, Histogram] = field(default_factory=dict)
@@ -321,14 +321,13 @@ class Measurements:
 
     def tried(self, operation: str, *, corrected: bool = False) -> Tried:
         """All of one operation that was tried."""
-        outcomes = self.outcomes.get(operation, {})
         return tried(
             operation,
             self.histograms,
-            outcomes,
+            self.outcomes.get(operation, {}),
             self.counts,
             corrected=corrected,
-            dropped=self.arrivals.get("dropped", 0),
+            dropped=self.arrivals["dropped"],
         )
 
 
@@ -338,10 +337,10 @@ def read_measurements(directory: Path) -> Measurements:
     for path in RunDirectory(directory).all_intervals():
         merged.workers.append(worker_of(path))
         for interval in read_intervals(path, merged.damaged):
-            _add(merged.counts, interval.counts)
-            _add(merged.arrivals, interval.arrivals)
+            merged.counts.update(interval.counts)
+            merged.arrivals.update(interval.arrivals)
             for operation, outcomes in interval.outcomes.items():
-                _add(merged.outcomes.setdefault(operation, {}), outcomes)
+                merged.outcomes.setdefault(operation, Counter()).update(outcomes)
     for path in RunDirectory(directory).all_histograms():
         own: dict[str, Histogram] = {}
         _merge_histograms(own, path, merged.damaged)
@@ -444,11 +443,6 @@ def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         for number, line in enumerate(file, start=1):
             if line.endswith(b"\n"):
                 yield number, line.rstrip(b"\n")
-
-
-def _add(total: dict[str, int], more: Mapping[str, int]) -> None:
-    for name, count in more.items():
-        total[name] = total.get(name, 0) + count
 
 
 def write_addition(

@@ -8,7 +8,7 @@ import pytest
 from synthetic import make_run
 
 from harness.cli.main import main
-from harness.judge.record import VERDICT_STAYS
+from harness.judge.reading import VERDICT_STAYS
 
 
 @pytest.fixture
@@ -68,16 +68,15 @@ def test_a_run_is_judged_as_it_left_things(
     sessions = json.loads((run_dir / "run.json").read_text())["sessions"]
     left = {**sessions, "leftover": 3, "cleared": sessions["cleared"] - 3}
     words = ["gate", str(run_dir), "--slo", slo(tmp_path, "leftovers == 0"), "--write"]
-    # As a sweep leaves the record, and as one of an older harness did.
     swept = {**left, "leftover": 0, "settled": 3}
-    for more in ({"sessions_at_end": left}, {"sessions_at_end": None}):
-        changed(run_dir, sessions=swept, sweep={"settled": 3, "verdict": VERDICT_STAYS}, **more)
-        for _ in range(2):
-            assert main(words) == 4
-            shown = " ".join(capsys.readouterr().out.split())
-            assert "leftovers == 0 was 3" in shown
-            assert "with 3 leftovers" in shown
-            assert "0 remain now" in shown
+    sweep = {"settled": 3, "verdict": VERDICT_STAYS}
+    changed(run_dir, sessions=swept, sweep=sweep, sessions_at_end=left)
+    for _ in range(2):
+        assert main(words) == 4
+        shown = " ".join(capsys.readouterr().out.split())
+        assert "leftovers == 0 was 3" in shown
+        assert "with 3 leftovers" in shown
+        assert "0 remain now" in shown
 
 
 @pytest.mark.parametrize(
