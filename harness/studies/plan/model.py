@@ -1,7 +1,7 @@
 """What a launch needs: load, connections, agents, machines, the test of it and what it costs."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import ceil, inf, sqrt
 
 from scipy.stats import poisson
@@ -159,14 +159,14 @@ def _known(figure: float | None) -> float:
 class Agents:
     """``places`` are chats that ``on_duty`` agents hold at once; ``on_roster`` has shrinkage in."""
 
-    places: int
-    on_duty: int
-    on_roster: int
-    answered_within: float
-    gives_up: float
-    mean_wait_s: float
-    busy: float
-    model: str
+    places: int = 0
+    on_duty: int = 0
+    on_roster: int = 0
+    answered_within: float = 1.0
+    gives_up: float = 0.0
+    mean_wait_s: float = 0.0
+    busy: float = 0.0
+    model: str = "none needed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,8 +218,8 @@ class LaunchPlan:
     """what is typed on each further machine while a run of several goes on; empty for one"""
     deploy: str
     """what writes the peak for a cluster; empty for one machine, or a target without a name"""
-    obstacles: tuple[str, ...]
-    warnings: tuple[str, ...]
+    obstacles: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     assumptions: tuple[str, ...]
     unknown: tuple[str, ...]
 
@@ -234,8 +234,7 @@ def plan_launch(
     """
     per_min = wanted.peak_per_s * 60
     peak_minute = int(poisson.ppf(ALLOWANCE, per_min))
-    agents, at_once = _agents(wanted)
-    occupancy, high = at_once
+    agents, (occupancy, high) = _agents(wanted)
     session_s = occupancy / wanted.peak_per_s
     requests = (wanted.messages + FIXED_REQUESTS) / max(session_s / 60, 1.0) + 1
     # Each night has to fill up to the load and to drain again.
@@ -252,27 +251,25 @@ def plan_launch(
     leftovers_per_h = wanted.chats_per_h * wanted.leftover_share * wanted.to_agents
     # A leftover holds one of its agent's places for as long as it stays.
     busy = leftovers_per_h * wanted.leftover_s / 3600 / wanted.concurrency
-    messages_per_s = wanted.peak_per_s * wanted.messages
     headroom, by, unlike = _headroom(wanted, per_min, occupancy, session_s)
     runs = _runs(wanted, per_min, peak_minute, session_s, f"{locustfile} {target}".strip(), shares)
     if guarded:
         first = PlannedRun(command=f"harness preflight {target}", why="may this target be loaded")
         runs = (first, *runs)
-    workers = max(run.workers for run in runs)
     processes = f" --processes {wanted.machine_processes}" if wanted.machine_processes > 1 else ""
     named = guarded and "://" not in target
-    return LaunchPlan(
+    plan = LaunchPlan(
         peak_per_min=per_min,
         peak_minute=peak_minute,
         session_s=session_s,
         occupancy=occupancy,
         occupancy_high=high,
-        messages_per_s=messages_per_s,
+        messages_per_s=wanted.peak_per_s * wanted.messages,
         connections_share=peak_minute / wanted.connections_per_min,
         requests_per_min=requests,
         requests_share=requests / REQUESTS_PER_CONNECTION_PER_MINUTE,
         agents=agents,
-        test_guests=_test_guests(wanted),
+        test_guests=ceil(wanted.peak_per_s * wanted.test_s - 1e-6),
         nights=nights,
         machines=machines,
         machine_shares=shares,
@@ -283,17 +280,18 @@ def plan_launch(
         headroom_by=by,
         slots=slots_for(occupancy),
         runs=runs,
-        worker=f"harness worker MASTER{processes} --again" if workers else "",
+        worker=f"harness worker MASTER{processes} --again" if _workers(runs) else "",
         deploy=next((run.deploy for run in runs if run.deploy), "") if named else "",
-        obstacles=(*_obstacles(wanted, peak_minute, requests, nights, session_s, headroom),),
-        warnings=(*_warnings(wanted, agents, session_s, workers, high + most_per_s * LINGER_S),),
         assumptions=(*_assumptions(wanted),),
         unknown=(*unlike, *_unknown(wanted)),
     )
+    obstacles, warnings = _obstacles(wanted, plan), _warnings(wanted, plan)
+    return replace(plan, obstacles=(*obstacles,), warnings=(*warnings,))
 
 
-def _test_guests(wanted: Wanted) -> int:
-    return ceil(wanted.peak_per_s * wanted.test_s - 1e-6)
+def _workers(runs: Sequence[PlannedRun]) -> int:
+    """The most that any of the runs needs on other machines."""
+    return max(run.workers for run in runs)
 
 
 def slots_for(at_once: float) -> int:
@@ -306,11 +304,7 @@ def _agents(wanted: Wanted) -> tuple[Agents, tuple[float, int]]:
     arrivals = wanted.peak_per_s * wanted.to_agents
     alone = wanted.peak_per_s * wanted.handle_s  # if nobody waited
     if arrivals == 0:
-        none = Agents(
-            places=0, on_duty=0, on_roster=0, answered_within=1.0, gives_up=0.0, mean_wait_s=0.0,
-            busy=0.0, model="none needed",
-        )  # fmt: skip
-        return none, (alone, max(1, int(poisson.ppf(ALLOWANCE, alone))))
+        return Agents(), (alone, max(1, int(poisson.ppf(ALLOWANCE, alone))))
     service_s, patience_s = wanted.handle_s - wanted.bot_s, wanted.patience_s
 
     def queue(servers: int) -> Queue | ImpatientQueue:
@@ -357,7 +351,7 @@ def _headroom(
             (capacity.session_s, session_s, "stay", duration_text, ""),
             (capacity.messages, wanted.messages, "have", figure_text, " messages answered each"),
         )
-        if measured is not None and _differ(measured, planned)
+        if measured is not None and max(measured, planned) / min(measured, planned) > 1 + SAME
     ]
     if unlike:
         return None, "", (
@@ -374,10 +368,6 @@ def _headroom(
     return known[tightest], tightest, ()
 
 
-def _differ(one: float, other: float) -> bool:
-    return max(one, other) / min(one, other) > 1 + SAME
-
-
 def _runs(
     wanted: Wanted,
     per_min: float,
@@ -390,7 +380,7 @@ def _runs(
 
     None has more new guests in a minute than the limits allow, by chance neither.
     """
-    even = min(float(wanted.connections_per_min), wanted.most_per_min or float("inf"))
+    even = min(float(wanted.connections_per_min), wanted.most_per_min or inf)
     random = min(_most_by_chance(wanted.connections_per_min), even)
     drain_s = ceil(session_s * 1.2 + 30)
 
@@ -458,42 +448,36 @@ def rate_text(per_min: float) -> str:
     return f"{int(per_min + 1e-9)}" if per_min >= 1000 else f"{float(f'{per_min:.4g}'):g}"
 
 
-def _obstacles(
-    wanted: Wanted,
-    peak_minute: int,
-    requests: float,
-    nights: int | None,
-    session_s: float,
-    headroom: float | None,
-) -> Iterator[str]:
-    limit, per_min = wanted.connections_per_min, wanted.peak_per_s * 60
+def _obstacles(wanted: Wanted, plan: LaunchPlan) -> Iterator[str]:
+    limit, peak_minute = wanted.connections_per_min, plan.peak_minute
     if peak_minute > limit:
         yield (
             f"{peak_minute:,} new connections in the worst minute break the documented limit of "
             f"{limit:,} a minute per deployment: ask for more, or use "
             f"{ceil(peak_minute / limit)} deployments"
         )
-    if requests > REQUESTS_PER_CONNECTION_PER_MINUTE:
+    if plan.requests_per_min > REQUESTS_PER_CONNECTION_PER_MINUTE:
         yield (
-            f"{requests:.0f} requests a minute on one connection break the documented limit of "
-            f"{REQUESTS_PER_CONNECTION_PER_MINUTE}: fewer messages, or longer conversations"
+            f"{plan.requests_per_min:.0f} requests a minute on one connection break the documented "
+            f"limit of {REQUESTS_PER_CONNECTION_PER_MINUTE}: fewer messages, or longer "
+            "conversations"
         )
-    if nights is None:
+    if plan.nights is None:
         yield (
-            f"conversations of {duration_text(session_s)} cannot fill up and drain within a "
+            f"conversations of {duration_text(plan.session_s)} cannot fill up and drain within a "
             f"window of {duration_text(wanted.window_s)}"
         )
-    if wanted.most_per_min is not None and per_min > wanted.most_per_min:
+    if wanted.most_per_min is not None and plan.peak_per_min > wanted.most_per_min:
         yield (
             f"the target's max_rate is {figure_text(wanted.most_per_min)}/min, the peak is "
-            f"{figure_text(per_min)}/min: a test of the peak would be refused"
+            f"{figure_text(plan.peak_per_min)}/min: a test of the peak would be refused"
         )
-    guests = _test_guests(wanted)
-    if wanted.most_sessions is not None and guests > wanted.most_sessions:
+    if wanted.most_sessions is not None and plan.test_guests > wanted.most_sessions:
         yield (
             f"the target's max_sessions is {wanted.most_sessions:,}, a test at the peak has "
-            f"{guests:,} guests: it would be refused"
+            f"{plan.test_guests:,} guests: it would be refused"
         )
+    headroom = plan.headroom
     if headroom is not None and headroom < 0 and wanted.capacity is not None:
         below = f"{-headroom:.0%}" if headroom > -0.995 else "more than 99%"
         yield (
@@ -502,13 +486,12 @@ def _obstacles(
         )
 
 
-def _warnings(
-    wanted: Wanted, agents: Agents, session_s: float, workers: int, ports: float
-) -> Iterator[str]:
-    if wanted.test_s < SESSIONS_OF_A_TEST * session_s:
+def _warnings(wanted: Wanted, plan: LaunchPlan) -> Iterator[str]:
+    agents, workers = plan.agents, _workers(plan.runs)
+    if wanted.test_s < SESSIONS_OF_A_TEST * plan.session_s:
         yield (
             f"a test of {duration_text(wanted.test_s)} is shorter than three chats of "
-            f"{duration_text(session_s)}: it hardly reaches its load (--test-duration)"
+            f"{duration_text(plan.session_s)}: it hardly reaches its load (--test-duration)"
         )
     capacity = wanted.capacity
     if capacity is not None and not capacity.sure:
@@ -524,9 +507,9 @@ def _warnings(
             f"the agents are {agents.busy:.0%} busy at the peak: nothing is left for a longer chat "
             "or a missing colleague"
         )
-
     if sentence := too_many_workers(workers):
         yield sentence
+    ports = plan.occupancy_high + plan.peak_minute / 60 * LINGER_S
     if workers and ports > NAT_CONNECTIONS:
         yield (
             f"about {ports:,.0f} connections are open or just closed at a time: machines that "
