@@ -38,28 +38,21 @@ from harness.report.wording import capital, in_words, sentence
 from harness.studies.capacity.holding import Judged
 from harness.studies.capacity.level import Level
 from harness.studies.capacity.models import FEWEST_LEVELS, fit_queue, fit_scalability
-from harness.studies.capacity.search import Answer, Raised
+from harness.studies.capacity.search import Answer, AnswerKind, Raised
 from harness.units import duration_text, figure_text
 
 PAGE = "capacity.html"
 LOWEST, HIGHEST = 0.1, 6.0
 """Shares of the limit that the curve shows; what lies outside is drawn at its edge."""
 SHARES = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
-WORDS = {
-    "under": "met",
-    "close": "too close to call",
-    "over": "missed",
-    "too few": "too few guests to tell",
-    "inconclusive": "the generator was the limit",
+LOOKS = {
+    Judged.UNDER: ("met", "good", "green"),
+    Judged.CLOSE: ("too close to call", "near", "yellow"),
+    Judged.OVER: ("missed", "bad", "red"),
+    Judged.TOO_FEW: ("too few guests to tell", "dull", "magenta"),
+    Judged.INCONCLUSIVE: ("the generator was the limit", "dull", "magenta"),
 }
-TONES = {"under": "good", "close": "near", "over": "bad", "too few": "dull", "inconclusive": "dull"}
-STYLES = {
-    Judged.UNDER: "green",
-    Judged.CLOSE: "yellow",
-    Judged.OVER: "red",
-    Judged.TOO_FEW: "magenta",
-    Judged.INCONCLUSIVE: "magenta",
-}
+"""What a level showed in words, as a tone of the page, and as a style of the terminal."""
 STEADY = 2.0
 """Times the limit, up to which a figure comes from a queue that is in balance."""
 
@@ -216,8 +209,7 @@ def as_dict(
 ) -> dict[str, Any]:
     """All of it; loads in the unit that ``unit`` names. ``wanted`` is a load as searched."""
     top = highest_met(by, answer, levels)
-    # Levels of an older search know only the rate that was asked of them.
-    arrivals_per_s = top.get("arrivals_per_s", top.get("rate_per_s"))
+    arrivals_per_s = top.get("arrivals_per_s")
     return {
         "by": str(by),
         "unit": by.unit,
@@ -256,7 +248,7 @@ def figure_of(by: Raised, load: float) -> str:
 
 
 def show_level(number: int, by: Raised, load: float, level: Level, console: Console) -> None:
-    style = STYLES[level.judged]
+    _, _, style = LOOKS[level.judged]
     why = level.reason or ", ".join(f"{text}: {figure}" for text, figure in level.figures.items())
     if level.note:
         why += f" ({level.note})"
@@ -318,42 +310,37 @@ def capacity_page(answer: Mapping[str, Any]) -> Page:
     )
 
 
+WHY: Mapping[str, str] = {
+    AnswerKind.CHANGED: "What was measured at the beginning did not hold at the end, so no "
+    "confidence can be stated. Search again while the service is the same, or give it longer to "
+    "settle (--settle).",
+    AnswerKind.AT_LEAST: "The highest load that was allowed still met the objectives; the limit "
+    "lies higher.",
+    AnswerKind.GENERATOR: "Beyond that the load generator was the limit. The service's own limit "
+    "was not found; use more processes or machines.",
+}
+
+
 def _why(answer: Mapping[str, Any], by: Raised) -> str:
-    match answer["found"]:
-        case "knee":
-            many = "may come" if by is Raised.RATE else "may be in session"
-            parts = [
-                f"So many guests {many} before the objectives are missed; the true limit lies "
-                "between these two with a confidence of 95 %."
-            ]
-            if answer["centre"] is not None:
-                rate = " a minute" if by is Raised.RATE else ""
-                parts.append(f"Most likely it is {answer['centre']:,.0f}{rate}.")
-            if objective := answer["broke_first"].partition(": ")[0]:
-                words = in_words(objective)  # the written form beside it
-                both = f"{words} ({objective})" if words else objective
-                parts.append(f"Beyond it this no longer holds: {both}.")
-            return " ".join(parts)
-        case "changed":
-            return (
-                "What was measured at the beginning did not hold at the end, so no confidence can "
-                "be stated. Search again while the service is the same, or give it longer to "
-                "settle (--settle)."
-            )
-        case "at least":
-            return (
-                "The highest load that was allowed still met the objectives; the limit lies higher."
-            )
-        case "the generator is the limit":
-            return (
-                "Beyond that the load generator was the limit. The service's own limit was not "
-                "found; use more processes or machines."
-            )
-        case "at most":
-            first = f": {answer['broke_first']}" if answer["broke_first"] else ""
-            return f"The lowest load that was tried already missed the objectives{first}."
-        case _:
-            return "The levels tried so far do not decide it."
+    found = answer["found"]
+    if found == AnswerKind.KNEE:
+        many = "may come" if by is Raised.RATE else "may be in session"
+        parts = [
+            f"So many guests {many} before the objectives are missed; the true limit lies "
+            "between these two with a confidence of 95 %."
+        ]
+        if answer["centre"] is not None:
+            rate = " a minute" if by is Raised.RATE else ""
+            parts.append(f"Most likely it is {answer['centre']:,.0f}{rate}.")
+        if objective := answer["broke_first"].partition(": ")[0]:
+            words = in_words(objective)  # the written form beside it
+            both = f"{words} ({objective})" if words else objective
+            parts.append(f"Beyond it this no longer holds: {both}.")
+        return " ".join(parts)
+    if found == AnswerKind.AT_MOST:
+        first = f": {answer['broke_first']}" if answer["broke_first"] else ""
+        return f"The lowest load that was tried already missed the objectives{first}."
+    return WHY.get(found, "The levels tried so far do not decide it.")
 
 
 def _tiles(answer: Mapping[str, Any], by: Raised, levels: Levels) -> list[Tile]:
@@ -380,12 +367,13 @@ def _levels(by: Raised, levels: Levels) -> Section:
     rows: list[Sequence[Cell]] = []
     for one in levels:
         load = by.load_of(one)
+        words, tone, _ = LOOKS[one["judged"]]
         figures = ", ".join(f"{text}: {figure}" for text, figure in one["figures"].items())
         rows.append(
             (
                 _number(by.shown(load)) if by is Raised.RATE else f"{load:,.0f}",
-                level(load / highest, TONES[one["judged"]]),
-                WORDS[one["judged"]] + (", held again" if one.get("again") else ""),
+                level(load / highest, tone),
+                words + (", held again" if one.get("again") else ""),
                 _beside(by, one),
                 _number(one["replies_per_s"]),
                 (one["reason"] or figures) + (f" ({one['note']})" if one.get("note") else ""),
@@ -422,7 +410,7 @@ def _curve(answer: Mapping[str, Any], by: Raised, levels: Levels) -> Section | N
         return None
     answered = answer["found"] in ("knee", "changed") and answer["high"] is not None
     points = [
-        (by.shown(by.load_of(one)), one["of_limit"], TONES[one["judged"]]) for one in measured
+        (by.shown(by.load_of(one)), one["of_limit"], LOOKS[one["judged"]][1]) for one in measured
     ]
     chart = knee_chart(points, band=(answer["low"], answer["high"]) if answered else None)
     came = "guests came a minute" if by is Raised.RATE else "guests were in session"

@@ -40,12 +40,6 @@ def test_rates_are_told_per_minute() -> None:
     }
 
 
-def test_a_level_of_an_older_search_had_the_rate_that_was_asked_of_it() -> None:
-    levels = [{"judged": "under", "occupancy": 80.0, "session_s": 4.0, "rate_per_s": 20.0}]
-    facts = as_dict(Raised.RATE, answer(), levels, wanted=None, directory="d")
-    assert facts["at_the_highest_met"]["arrivals_per_minute"] == 1200
-
-
 def test_an_occupancy_is_told_as_it_is_with_the_arrivals_beside_it() -> None:
     levels = [{**LEVEL, "guests": 20.0}]
     facts = as_dict(Raised.OCCUPANCY, answer(), levels, wanted=40.0, directory="d")
