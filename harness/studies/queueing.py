@@ -111,7 +111,9 @@ class Queue(_Servers):
 
     def response_percentile_s(self, percent: float) -> float:
         """The time in queue and service that ``percent`` of the arrivals don't exceed."""
-        above = _above(percent)
+        if not 0 < percent < 100:
+            raise ConfigError(f"percentile: expected a number between 0 and 100, got {percent!r}")
+        above = 1.0 - percent / 100.0
         if self.utilisation >= 1:
             return inf
         # Wait and service each stay below their part of it with all but half of what may exceed.
@@ -240,12 +242,6 @@ def servers_needed(load: float, enough: Callable[[int], bool]) -> int:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return high
-
-
-def _above(percent: float) -> float:
-    if not 0 < percent < 100:
-        raise ConfigError(f"percentile: expected a number between 0 and 100, got {percent!r}")
-    return 1.0 - percent / 100.0
 
 
 def _need(**values: float) -> None:

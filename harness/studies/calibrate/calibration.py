@@ -270,6 +270,7 @@ def _rate(rate: Rate | None, what: str, kind: str) -> Row:
 def calibration_page(calibration: Calibration) -> Page:
     """What to count on first, then every figure, and on what it rests."""
     best = calibration.best()
+    headline, why = _what_to_count_on(best)
     processes = "1 process" if calibration.processes == 1 else f"{calibration.processes} processes"
     columns = [
         *texts("", "Connection"),
@@ -282,8 +283,8 @@ def calibration_page(calibration: Calibration) -> Page:
         about=f"{calibration.host} · {calibration.cores} cores · {processes} · "
         f"{calibration.made[:16]}",
         tone="pass" if best.guests and not best.disturbed else "no_data",
-        headline=_headline(best),
-        why=_why(best),
+        headline=headline,
+        why=why,
         notices=[text for text in (disturbances(calibration),) if text],
         tiles=_tiles(
             best, "over TLS" if best is calibration.kinds.get("tls") else "over plain connections"
@@ -302,19 +303,14 @@ def calibration_page(calibration: Calibration) -> Page:
     )
 
 
-def _headline(best: Carried) -> str:
+def _what_to_count_on(best: Carried) -> tuple[str, str]:
+    """In one line, and on what ground."""
     if best.guests is None:
-        return "How many new guests a second is not known"
-    return f"Count on {best.guests.safe_per_s:,.0f} new guests a second"
-
-
-def _why(best: Carried) -> str:
-    if best.guests is None:
-        return (
+        return "How many new guests a second is not known", (
             "The generator was late from the first seconds on, so no rate of new guests can be "
             "vouched for. Calibrate again on a quiet machine."
         )
-    return (
+    return f"Count on {best.guests.safe_per_s:,.0f} new guests a second", (
         "This machine can generate so much load before its own lag shows in the figures. The "
         "simulator ran on the same machine and took its share: against a real service it can be "
         "more."

@@ -85,10 +85,6 @@ class ObjectiveStanding:
     figure: str
     bounded: bool = True
 
-    @property
-    def standing(self) -> Standing:
-        return self.shown.standing
-
 
 class Written:
     """What the processes of a run have written by now, read once for all of its windows."""
@@ -489,7 +485,9 @@ def _own_limit(
 def _judge(
     record: RunRecord, standings: Mapping[str, ObjectiveStanding], own_limit: str
 ) -> tuple[Judged, str]:
-    missed = [(text, one) for text, one in standings.items() if one.standing is Standing.MISSED]
+    missed = [
+        (text, one) for text, one in standings.items() if one.shown.standing is Standing.MISSED
+    ]
     # What has a figure says more than a bare FAIL.
     missed.sort(key=lambda entry: entry[1].shown.of_limit is None)
     broke = next((f"{text}: {one.figure}" for text, one in missed), "")
@@ -501,11 +499,13 @@ def _judge(
     besides = [why for why in reasons if why not in record.not_offered]
     healthy = record.verdict != Verdict.INVALID or not besides
     judged = judge_level(
-        [one.standing for one in standings.values()],
+        [one.shown.standing for one in standings.values()],
         leftovers_growing=leftover > 0,
         generator_healthy=healthy,
         held_back=bool(own_limit),
-        enough=any(one.bounded for one in standings.values() if one.standing is Standing.CLOSE),
+        enough=any(
+            one.bounded for one in standings.values() if one.shown.standing is Standing.CLOSE
+        ),
     )
     if judged is Judged.INCONCLUSIVE:
         why = "; ".join(besides[:1]) if not healthy else own_limit or "nothing was measured"
@@ -514,7 +514,7 @@ def _judge(
         broke = next(
             f"{text}: {one.figure}"
             for text, one in standings.items()
-            if one.standing is Standing.CLOSE
+            if one.shown.standing is Standing.CLOSE
         )
     return judged, broke
 

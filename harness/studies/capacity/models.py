@@ -330,22 +330,12 @@ def find_crossing(
     they differ from one another. ``wandered``: by what squared errors are larger than the levels'
     own, at least 1. None where they do not bound it on both sides.
     """
-    near = [(rate, reading) for rate, reading in levels if is_near(reading)]
+    near = [(rate, one.value, one.error) for rate, one in levels if is_near(one)]
     if len(near) < FEWEST:
         return None
-    freedom = len(near) - 2 + TRUSTED
-    return _line(near, float(t.ppf(ONE_SIDE, freedom)) if careful else WIDTHS, wandered)
-
-
-def is_near(reading: Reading) -> bool:
-    """Whether a reading tells about the crossing."""
-    return BELOW <= reading.value <= ABOVE
-
-
-def _line(
-    levels: Sequence[tuple[float, Reading]], widths: float, wandered: float
-) -> Crossing | None:
-    rates, values, errors = np.array([(rate, r.value, r.error) for rate, r in levels]).T
+    freedom = len(near) - 2
+    widths = float(t.ppf(ONE_SIDE, freedom + TRUSTED)) if careful else WIDTHS
+    rates, values, errors = np.array(near).T
     weights = 1 / (errors**2 + (BENT * values) ** 2)
     whole = float(weights.sum())
     middle, height = (float(weights @ column) / whole for column in (rates, values))
@@ -357,7 +347,7 @@ def _line(
         return None
     off = float(weights @ (values - height - slope * (rates - middle)) ** 2)
     # Where the points lie off the line by more than their errors, all is less certain.
-    more = max(wandered, off / (len(levels) - 2))
+    more = max(wandered, off / freedom)
     reach = widths**2 * more
     # Fieller: all d with (height + slope d)^2 <= reach (1 / whole + d^2 / spread).
     a = slope**2 - reach / spread
@@ -369,8 +359,12 @@ def _line(
     centre = middle - height / slope
     if not 0 < low < high:
         return None
-    chance = chance_of(off, len(levels) - 2)
-    return Crossing(low=low, centre=centre, high=high, chance=chance)
+    return Crossing(low=low, centre=centre, high=high, chance=chance_of(off, freedom))
+
+
+def is_near(reading: Reading) -> bool:
+    """Whether a reading tells about the crossing."""
+    return BELOW <= reading.value <= ABOVE
 
 
 def chance_of(off: float, freedom: int) -> float:

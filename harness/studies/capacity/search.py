@@ -329,8 +329,8 @@ def answer(plan: SearchPlan, tried: Sequence[Tried]) -> Answer:
     elif view.over == inf:
         met_all = not view.close and view.low >= plan.highest * (1 - SAME_RATE)
         kind = AnswerKind.AT_LEAST if met_all else AnswerKind.UNCLEAR
-    else:
-        kind = AnswerKind.UNCLEAR if _stopped_early(plan, view) else AnswerKind.KNEE
+    else:  # the number of levels may have ended it before it was narrow enough
+        kind = AnswerKind.KNEE if _narrow(plan, view) is None else AnswerKind.UNCLEAR
     middle = view.close or [view.low, high]
     low, centre = view.low, sqrt(middle[0] * middle[-1]) if view.low > 0 and high < inf else None
     crossing = view.crossing
@@ -454,11 +454,6 @@ def _together(judgements: Sequence[Judged]) -> Judged:
     if not clear:
         return Judged.INCONCLUSIVE
     return clear.pop() if len(clear) == 1 else Judged.CLOSE
-
-
-def _stopped_early(plan: SearchPlan, view: _View) -> bool:
-    """Did the number of levels end the search before it was narrow enough?"""
-    return view.over < inf and view.low > 0 and _narrow(plan, view) is not None
 
 
 def _read_on(plan: SearchPlan, view: _View) -> float | None:

@@ -178,12 +178,8 @@ def _pair(
         missing = side.missing(percent)
         if missing:
             return f"{what} {missing}"
-    figures = [base.percentile(percent) for base in bases]
-    second = new.percentile(percent)
-    known = [figure for figure in figures if figure is not None]
-    if len(known) < len(bases) or second is None:  # what nothing is missing for is there
-        return "nothing was measured"
-    logs = np.log(known)
+    figures = np.array([side.percentile(percent) for side in (*bases, new)], dtype=float)
+    logs = np.log(figures[:-1])
     own = [base.log_error(percent, rng) for base in bases]
     errors = [*(error / len(bases) for error in own), new.log_error(percent, rng)]
     freedoms = [*(base.freedom for base in bases), new.freedom]
@@ -192,7 +188,7 @@ def _pair(
     freedom = error**4 / sum(e**4 / f for e, f in zip(errors, freedoms, strict=True))
     return _Pair(
         base=float(np.exp(logs.mean())),
-        new=second,
+        new=float(figures[-1]),
         error=error,
         freedom=freedom,
         apart=float(logs.var(ddof=1)) if len(bases) > 1 else 0.0,

@@ -291,13 +291,9 @@ def as_dict(report: DriftReport) -> Mapping[str, Any]:
                 "unit": finding.watched.unit,
                 "step": finding.trend.step and asdict(finding.trend.step),
                 "limit": finding.watched.limit,
-                "limit_in_s": _finite(finding.limit_in_s),
+                "limit_in_s": finding.limit_in_s
+                and [at if at < inf else None for at in finding.limit_in_s],
             }
             for finding in report.findings
         ],
     }
-
-
-def _finite(span: tuple[float, float] | None) -> list[float | None] | None:
-    """Earliest and latest; None for a latest that never comes."""
-    return None if span is None else [at if at < inf else None for at in span]

@@ -414,19 +414,17 @@ def _reached(finding: Finding) -> str:
 
 
 def _leak(leak: Leak) -> list[Row]:
-    facts = [
-        Row("Verdict", str(leak.verdict)),
-        Row("Of the sessions", percent_text(leak.share)),
-        Row("With its interval", f"{percent_text(leak.low)} to {percent_text(leak.high)}"),
-        Row("Tolerated", percent_text(leak.tolerated)),
-    ]
-    if leak.per_hour is not None:
-        facts.append(Row("An hour", f"{leak.per_hour:,.3g}"))
-    if leak.ended_later:
-        facts.append(Row("Ended by a sweep since", f"{leak.ended_later:,} sessions"))
-    if leak.more_sessions is not None:
-        facts.append(Row("Would decide", f"{leak.more_sessions:,} sessions more"))
-    return facts
+    more = leak.more_sessions
+    facts = {
+        "Verdict": str(leak.verdict),
+        "Of the sessions": percent_text(leak.share),
+        "With its interval": f"{percent_text(leak.low)} to {percent_text(leak.high)}",
+        "Tolerated": percent_text(leak.tolerated),
+        "An hour": "" if leak.per_hour is None else f"{leak.per_hour:,.3g}",
+        "Ended by a sweep since": f"{leak.ended_later:,} sessions" if leak.ended_later else "",
+        "Would decide": "" if more is None else f"{more:,} sessions more",
+    }
+    return [Row(name, figure) for name, figure in facts.items() if figure]
 
 
 STYLES = dict(zip(ORDER, ("bold red", "yellow", "green", "green"), strict=True))

@@ -188,7 +188,7 @@ def test_an_objective_of_the_user_says_how_much_may_be_refused(tmp_path: Path) -
     directory = level(tmp_path, reply_ms=100, refused=35)
     window = Written(directory).window(20)
     standings = read_standings(Written(directory), objectives, window, progress=1, verdicts={})
-    assert {text: one.standing for text, one in standings.items()} == {
+    assert {text: one.shown.standing for text, one in standings.items()} == {
         "delivered rate_limited < 40%": Standing.MET
     }
 
@@ -421,7 +421,7 @@ def test_by_interval(tmp_path: Path, text: str, errors_of_100: int, expected: St
     standings = read_standings(
         Written(directory), [parse_objective(text)], window, progress=1.0, verdicts={text: "FAIL"}
     )
-    assert standings[text].standing is expected
+    assert standings[text].shown.standing is expected
     assert standings[text].bounded
     reading = standings[text].shown.reading
     if expected is not Standing.CLOSE and reading is not None:
@@ -438,7 +438,7 @@ def test_what_has_no_interval_stands_by_the_runs_verdict(tmp_path: Path) -> None
         standings = read_standings(
             Written(directory), objectives, window, progress=1, verdicts={text: verdict}
         )
-        assert {name: one.standing for name, one in standings.items()} == {text: expected}
+        assert {name: one.shown.standing for name, one in standings.items()} == {text: expected}
     assert read_standings(Written(directory), objectives, window, progress=1, verdicts={}) == {}
 
 
