@@ -8,10 +8,11 @@ The events are neither subclassed nor changed. Fields that the service may leave
 for that.
 """
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
@@ -128,6 +129,7 @@ Event = (
 )
 
 
+T = TypeVar("T")
 _new = tuple.__new__  # for each message: a named tuple's own way costs five times as much
 
 
@@ -158,9 +160,7 @@ def decode(data: bytes) -> Event:
     try:
         envelope = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        envelope = _second_try(data)
-        if envelope is None:
-            raise RemoteProtocolError(f"a frame is not JSON: {error}") from None
+        envelope = _second_try(data, f"a frame is not JSON: {error}")
     try:  # nearly every frame is a plain text: the short way
         if envelope["class"] == "StructuredMessage" and envelope["code"] == 200:
             body = envelope["body"]
@@ -205,9 +205,7 @@ def decode_history(data: bytes) -> tuple[list[Message], int]:
     try:
         page = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        page = _second_try(data)
-        if page is None:
-            raise RemoteProtocolError(f"a history is not JSON: {error}") from None
+        page = _second_try(data, f"a history is not JSON: {error}")
     entities = page.get("entities") if type(page) is dict else None
     if type(entities) is not list or not all(type(entity) is dict for entity in entities):
         raise RemoteProtocolError("a history lacks its list of 'entities'")
@@ -215,18 +213,16 @@ def decode_history(data: bytes) -> tuple[list[Message], int]:
     return [_message({}, entity) for entity in entities], pages if type(pages) is int else 0
 
 
-def _second_try(data: bytes) -> Any:
+def _second_try(data: bytes, refusal: str) -> Any:
     """What holds half of an emoji (a lone surrogate), which our parser refuses and others take.
 
-    The half is replaced by the sign for what can't be shown. None where it is no JSON for this
-    reason. (Half an emoji comes of cutting a text in its middle, as JavaScript does.)
+    The half is replaced by the sign for what can't be shown. Raises RemoteProtocolError where it is
+    no JSON for this reason. (Half an emoji comes of cutting a text, as JavaScript does.)
     """
-    if b"\\ud" not in data.lower():
-        return None
-    try:
-        return _whole(json.loads(data.decode(), parse_constant=_refuse))
-    except (ValueError, RecursionError):
-        return None
+    if b"\\ud" in data.lower():
+        with contextlib.suppress(ValueError, RecursionError):
+            return _whole(json.loads(data.decode(), parse_constant=_refuse))
+    raise RemoteProtocolError(refusal) from None
 
 
 def _refuse(name: str) -> None:
@@ -248,30 +244,30 @@ def _message(envelope: dict[str, Any], body: dict[str, Any]) -> Message:
     presence, typing = _events(events)
     time = channel.get("time") if type(channel) is dict else None
     return Message(
-        direction=_string(body.get("direction"), "direction"),
-        kind=_string(body.get("type"), "type"),
-        text=_string(body.get("text"), "text"),
-        message_id=_string(body.get("id"), "id"),
-        tracing_id=_optional_string(envelope.get("tracingId"), "tracingId"),
+        direction=_optional(body.get("direction"), str, "direction") or "",
+        kind=_optional(body.get("type"), str, "type") or "",
+        text=_optional(body.get("text"), str, "text") or "",
+        message_id=_optional(body.get("id"), str, "id") or "",
+        tracing_id=_optional(envelope.get("tracingId"), str, "tracingId"),
         presence=presence,
         typing=typing,
         read_only=bool(events) and type(metadata) is dict and metadata.get("readOnly") == "true",
         is_response=envelope.get("type") == "response",
         time=time if type(time) is str else None,
-        content=_list(body.get("content"), "content"),
+        content=_optional(body.get("content"), list, "content") or [],
     )
 
 
 def _events(events: object) -> tuple[str | None, bool]:
     presence, typing = None, False
-    for event in _list(events, "events"):
+    for event in _optional(events, list, "events") or ():
         if type(event) is not dict:
             raise RemoteProtocolError("an event of a StructuredMessage is not an object")
         kind = event.get("eventType")
         if kind == "Presence":
             inner = event.get("presence")
             if type(inner) is dict and presence is None:
-                presence = _string(inner.get("type"), "presence.type")
+                presence = _optional(inner.get("type"), str, "presence.type") or ""
         elif kind == "Typing":
             typing = True
     return presence, typing
@@ -281,7 +277,7 @@ def _other(envelope: dict[str, Any], body: Any) -> Event:
     name = envelope.get("class")
     name = name if type(name) is str else None
     code = envelope.get("code")
-    tracing_id = _optional_string(envelope.get("tracingId"), "tracingId")
+    tracing_id = _optional(envelope.get("tracingId"), str, "tracingId")
     if type(code) is not int:
         if code is not None:
             raise RemoteProtocolError(f"the code of a frame is not a number but {_kind(code)}")
@@ -357,24 +353,15 @@ def _text_of(body: Any) -> str:
     return ""
 
 
-def _string(value: object, field: str) -> str:
-    if value is None:
-        return ""
-    if type(value) is not str:
-        raise RemoteProtocolError(f"'{field}' of a message is not a string but {_kind(value)}")
+def _optional(value: object, kind: type[T], field: str) -> T | None:
+    """A field that may be left out."""
+    if value is not None and type(value) is not kind:
+        expected = _KINDS[kind]
+        raise RemoteProtocolError(f"'{field}' of a message is not {expected} but {_kind(value)}")
     return value
 
 
-def _optional_string(value: object, field: str) -> str | None:
-    return None if value is None else _string(value, field)
-
-
-def _list(value: object, field: str) -> list[Any]:
-    if value is None:
-        return []
-    if type(value) is not list:
-        raise RemoteProtocolError(f"'{field}' of a message is not a list but {_kind(value)}")
-    return value
+_KINDS = {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}
 
 
 def _optional_int(value: object) -> int | None:
@@ -382,5 +369,4 @@ def _optional_int(value: object) -> int | None:
 
 
 def _kind(value: object) -> str:
-    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}
-    return "null" if value is None else names.get(type(value), "a number")
+    return "null" if value is None else _KINDS.get(type(value), "a number")

@@ -186,12 +186,14 @@ def choices(
 
 def join(token: str, tracing_id: str, *, custom_attributes: Attributes = None) -> Request:
     """Presence Join: the guest enters and the conversation starts without a text."""
-    return _event(token, tracing_id, _presence("Join"), custom_attributes)
+    presence = {"eventType": "Presence", "presence": {"type": "Join"}}
+    return _event(token, tracing_id, presence, custom_attributes)
 
 
 def clear(token: str, tracing_id: str) -> Request:
     """Presence Clear: the only thing a guest can say that ends session and conversation."""
-    return _event(token, tracing_id, _presence("Clear"), None)
+    presence = {"eventType": "Presence", "presence": {"type": "Clear"}}
+    return _event(token, tracing_id, presence, None)
 
 
 def typing(token: str, tracing_id: str) -> Request:
@@ -205,51 +207,31 @@ def health_check(token: str, tracing_id: str) -> Request:
     Its own tracingId each time, as in the vendor's Java SDK: by the mobile SDK's fixed one a late
     answer would be taken for that of the next request.
     """
-    return {
-        "action": Action.ECHO,
-        "token": token,
-        "tracingId": tracing_id,
-        "message": {"type": "Text", "text": "ping"},
-    }
+    ping = {"type": "Text", "text": "ping"}
+    return _request(Action.ECHO, token, tracing_id, message=ping)
 
 
 def get_jwt(token: str, tracing_id: str) -> Request:
     """Ask for a JWT for the guest's own REST calls; it lives for about a minute."""
-    return {"action": Action.GET_JWT, "token": token, "tracingId": tracing_id}
+    return _request(Action.GET_JWT, token, tracing_id)
 
 
 def close_session(token: str, tracing_id: str) -> Request:
     """Close all connections of a session; official clients do it before ``startNew`` only."""
-    return {
-        "action": Action.CLOSE_SESSION,
-        "token": token,
-        "tracingId": tracing_id,
-        "closeAllConnections": True,
-    }
+    return _request(Action.CLOSE_SESSION, token, tracing_id, closeAllConnections=True)
 
 
 def announce_file(
     token: str, tracing_id: str, attachment_id: str, name: str, mime: str, size: int
 ) -> Request:
     """onAttachment: ask where to upload a file of ``size`` bytes to."""
-    return {
-        "action": Action.ON_ATTACHMENT,
-        "token": token,
-        "tracingId": tracing_id,
-        "attachmentId": attachment_id,
-        "fileName": name,
-        "fileType": mime,
-        "fileSize": size,
-    }
+    file = {"attachmentId": attachment_id, "fileName": name, "fileType": mime, "fileSize": size}
+    return _request(Action.ON_ATTACHMENT, token, tracing_id, **file)
 
 
 def attributes_size(attributes: Mapping[str, str]) -> int:
     """What the service counts of custom attributes: UTF-8 bytes of all keys and values."""
     return sum(len(key.encode()) + len(value.encode()) for key, value in attributes.items())
-
-
-def _presence(kind: str) -> Request:
-    return {"eventType": "Presence", "presence": {"type": kind}}
 
 
 def _event(token: str, tracing_id: str, event: Request, custom_attributes: Attributes) -> Request:
@@ -261,9 +243,8 @@ def _on_message(
 ) -> Request:
     if custom_attributes:
         message["channel"] = {"metadata": {"customAttributes": dict(custom_attributes)}}
-    return {
-        "action": Action.ON_MESSAGE,
-        "token": token,
-        "tracingId": tracing_id,
-        "message": message,
-    }
+    return _request(Action.ON_MESSAGE, token, tracing_id, message=message)
+
+
+def _request(action: Action, token: str, tracing_id: str, **fields: object) -> Request:
+    return {"action": action, "token": token, "tracingId": tracing_id, **fields}

@@ -260,9 +260,11 @@ def dial(address: Address, *, timeout_s: float) -> Link:
         raise
 
 
-def _resolve(
-    host: str, port: int
-) -> tuple[list[tuple[socket.AddressFamily, tuple[object, ...]]], bool]:
+Place = tuple[socket.AddressFamily, tuple[object, ...]]
+"""An address's family, and what a socket of that family connects to."""
+
+
+def _resolve(host: str, port: int) -> tuple[list[Place], bool]:
     """Where to connect, and whether a name had to be looked up for it."""
     with contextlib.suppress(OSError):
         socket.inet_pton(socket.AF_INET, host)  # much cheaper than the question below
@@ -279,10 +281,7 @@ def _resolve(
     return [(family, (host, port))], False
 
 
-def _connect_first(
-    candidates: list[tuple[socket.AddressFamily, tuple[object, ...]]],
-    sources: tuple[str, ...],
-) -> socket.socket:
+def _connect_first(candidates: list[Place], sources: tuple[str, ...]) -> socket.socket:
     """A connection to the first of a name's addresses that takes it (RFC 8305).
 
     Each has a quarter of a second until the next is tried beside it; one that refuses has none.
@@ -295,7 +294,7 @@ def _connect_first(
             if waiting and (not going or monotonic_ns() >= next_ns):
                 next_ns = monotonic_ns() + NEXT_AFTER_NS
                 try:
-                    sock = _begin(*waiting.pop(0), sources)
+                    sock = _begin(waiting.pop(0), sources)
                 except OSError as error:
                     last = error
                     continue
@@ -313,9 +312,7 @@ def _connect_first(
             sock.close()
 
 
-def _alternating(
-    candidates: list[tuple[socket.AddressFamily, tuple[object, ...]]],
-) -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:
+def _alternating(candidates: list[Place]) -> list[Place]:
     """In their order, but the families in turn: where one of them leads nowhere, all of it does."""
     if len(candidates) < 3:
         return list(candidates)
@@ -324,16 +321,15 @@ def _alternating(
     return [one for pair in zip_longest(first, others) for one in pair if one is not None]
 
 
-def _begin(
-    family: socket.AddressFamily, place: tuple[object, ...], sources: tuple[str, ...]
-) -> socket.socket:
+def _begin(place: Place, sources: tuple[str, ...]) -> socket.socket:
     """A socket that is connecting. Raises OSError where that is refused at once."""
+    family, where = place
     sock = PlainSocket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         bind_source(sock, family, sources)
-        status = sock.connect_ex(place)
+        status = sock.connect_ex(where)
         if status not in (0, errno.EINPROGRESS):
             raise OSError(status, os.strerror(status))
     except BaseException:
