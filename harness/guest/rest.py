@@ -41,14 +41,11 @@ MAX_PAGES = 4
 """Pages read of one history: the service allows 10 requests a minute for a session."""
 
 
-def api_origin(target: Target, *, host: str = "api") -> str:
-    """Where the REST calls of a deployment go: ``https://api.REGION``, or the socket's own server.
-
-    ``host`` names the sibling of ``webmessaging.REGION`` that is meant.
-    """
+def api_origin(target: Target) -> str:
+    """Where a deployment's REST calls go: ``https://api.REGION``, or the socket's own server."""
     scheme = "https" if target.scheme == "wss" else "http"
     if target.host.startswith("webmessaging."):
-        return f"{scheme}://{host}.{target.host.removeprefix('webmessaging.')}"
+        return f"{scheme}://api.{target.host.removeprefix('webmessaging.')}"
     return f"{scheme}://{target.netloc}"
 
 
@@ -73,7 +70,8 @@ def _page(connection: Connection, recorder: Recorder, page: int) -> tuple[list[M
     query = urlencode({"pageNumber": page, "pageSize": PAGE_SIZE})
     url = f"{api_origin(target)}/api/v2/webmessaging/messages?{query}"
     due = monotonic_ns()
-    for attempt in range(len(RETRY_AFTER_S) + 1):
+    pauses_s = iter(RETRY_AFTER_S)
+    while True:
         try:
             answer = http.request(
                 "GET",
@@ -82,7 +80,6 @@ def _page(connection: Connection, recorder: Recorder, page: int) -> tuple[list[M
                     "Authorization": f"bearer {_bearer(connection)}",
                     "Origin": target.origin or f"https://{target.host}",
                 },
-                tls=connection.settings.tls,
                 way=connection.settings.address,
                 timeout_s=HISTORY_WITHIN_S,
             )
@@ -102,10 +99,10 @@ def _page(connection: Connection, recorder: Recorder, page: int) -> tuple[list[M
         limited = answer.status == 429
         outcome = Outcome.RATE_LIMITED if limited else Outcome.SERVICE_ERROR
         recorder.add(Sample("history", *stamps, outcome))
-        if answer.status not in RETRIED or attempt == len(RETRY_AFTER_S):
+        pause_s = next(pauses_s, None)
+        if answer.status not in RETRIED or pause_s is None:
             raise ServiceError(answer.status, "the history can't be read")
-        gevent.sleep(RETRY_AFTER_S[attempt])
-    raise RemoteProtocolError("unreachable")  # the loop returns or raises
+        gevent.sleep(pause_s)
 
 
 def _bearer(connection: Connection) -> str:
@@ -133,7 +130,6 @@ def exchange_sign_in(
         f"{api_origin(settings.target)}/api/v2/webdeployments/token/oauthcodegrantjwtexchange",
         headers={"Content-Type": "application/json"},
         body=orjson.dumps({"deploymentId": settings.target.deployment_id, "oauth": oauth}),
-        tls=settings.tls,
         way=settings.address,
     )
     if answer.status != 200:
@@ -219,7 +215,6 @@ def _upload(
             url,
             headers=headers,
             body=data,
-            tls=connection.settings.tls,
             way=connection.settings.address,
             timeout_s=within_s,
             on_sent=None if on_progress is None else lambda sent: on_progress(sent, len(data)),

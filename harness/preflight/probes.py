@@ -266,8 +266,7 @@ def fetch_config(terms: Terms) -> tuple[Mapping[str, Any] | None, float | None, 
 
 def _fetch(terms: Terms, url: str) -> Answer:
     tls = ssl.create_default_context(cafile=terms.target.ca_file)
-    way = Address.of(terms.target, None)
-    return request("GET", url, tls=tls, way=way, timeout_s=PATIENCE_S)
+    return request("GET", url, way=Address.of(terms.target, tls), timeout_s=PATIENCE_S)
 
 
 def fetch_domains(terms: Terms) -> Mapping[str, Any] | None:

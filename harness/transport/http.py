@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from http.client import HTTPException, HTTPResponse
 from io import BytesIO
-from ssl import SSLContext, SSLError
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,8 +22,9 @@ from harness.transport.dial import READ_SIZE, Address, Link, dial, receive, send
 
 CHUNK = 65_536
 MAX_URL = 8192
-MAX_HEADER = 8192
 _NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]{1,100}")
+_VALUE = re.compile(r"[\x00-\xff]{0,8192}")
+"""Latin-1, as a header may be."""
 _OURS = frozenset({"connection", "content-length", "host", "transfer-encoding"})
 """Headers by which a message would say of itself what it is not."""
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
@@ -45,35 +45,30 @@ def request(
     method: str,
     url: str,
     *,
+    way: Address,
     headers: Mapping[str, str] | None = None,
     body: bytes = b"",
-    tls: SSLContext | None = None,
-    way: Address | None = None,
     timeout_s: float = 30.0,
     on_sent: Callable[[int], None] | None = None,
 ) -> Answer:
     """Send it and give the answer, whatever its status. ``on_sent`` hears of bytes written so far.
 
-    It leaves by the proxy and the source addresses of ``way``, whatever that leads to.
+    It leaves by the proxy and the source addresses of ``way``, whatever that leads to, and with its
+    TLS context where the URL asks for TLS.
 
     Raises ConfigError for a URL that is none, ConnectFailed, or ConnectionLost.
     """
-    address, resource = _where(url, tls)
-    if way is not None:
-        address = replace(
-            address, proxy=way.proxy, proxy_login=way.proxy_login, sources=way.sources
-        )
+    address, resource = _where(url, way)
     head = [f"{method} {resource} HTTP/1.1", f"Host: {_host(address)}", "Connection: close"]
     if body or method in ("PUT", "POST", "PATCH"):
         head.append(f"Content-Length: {len(body)}")
     for name, value in (headers or {}).items():
         if any(character in name + value for character in "\r\n\0"):
             raise ConfigError(f"the header {safe_quote(name, 40)!r} holds a line break")
-        if not _NAME.fullmatch(name) or not _fits(value):
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
             raise ConfigError(f"the header {safe_quote(name, 40)!r} is none")
-        if name.lower() in _OURS:
-            continue
-        head.append(f"{name}: {value}")
+        if name.lower() not in _OURS:
+            head.append(f"{name}: {value}")
     began = monotonic_ns()
     link = dial(address, timeout_s=timeout_s)
     left_s = max(0.001, timeout_s - (monotonic_ns() - began) / 1e9)
@@ -90,14 +85,7 @@ def request(
         link.close()
 
 
-def _fits(value: str) -> bool:
-    try:
-        return len(value.encode("latin-1")) <= MAX_HEADER
-    except UnicodeEncodeError:
-        return False
-
-
-def _where(url: str, tls: SSLContext | None) -> tuple[Address, str]:
+def _where(url: str, way: Address) -> tuple[Address, str]:
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -113,11 +101,10 @@ def _where(url: str, tls: SSLContext | None) -> tuple[Address, str]:
     ):
         raise ConfigError(f"{_shown(url)} is not an http(s) URL")
     secure = parts.scheme == "https"
-    if secure and tls is None:
+    if secure and way.tls is None:
         raise ConfigError(f"{_shown(url)} needs TLS, and this target has none")
-    address = Address(
-        host=parts.hostname, port=port or (443 if secure else 80), tls=tls if secure else None
-    )
+    port = port or (443 if secure else 80)
+    address = replace(way, host=parts.hostname, port=port, tls=way.tls if secure else None)
     return address, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
@@ -154,10 +141,7 @@ def _read_all(link: Link) -> bytes:
         if not data:
             return b"".join(chunks)
         if link.tls is not None:
-            try:
-                data = link.tls.decrypt(data)
-            except SSLError as error:
-                raise ConnectionLost(None, str(error)) from error
+            data = link.tls.decrypt(data)
         chunks.append(data)
         size += len(data)
         if link.tls is not None and link.tls.ended:

@@ -20,7 +20,6 @@ ID = "12345678-90ab-cdef-1234-567890abcdef"
 def test_where_the_rest_calls_go() -> None:
     live = parse_target(f"wss://webmessaging.mypurecloud.ie/v1?deploymentId={ID}")
     assert api_origin(live) == "https://api.mypurecloud.ie"
-    assert api_origin(live, host="api-cdn") == "https://api-cdn.mypurecloud.ie"
     local = parse_target(f"ws://127.0.0.1:8080/v1?deploymentId={ID}")
     assert api_origin(local) == "http://127.0.0.1:8080"
 

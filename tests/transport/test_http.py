@@ -5,15 +5,23 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import gevent
 import pytest
 import trustme
 
 from harness.errors import ConfigError, ConnectFailed, ConnectionLost
-from harness.transport.http import request
+from harness.transport import http
+from harness.transport.dial import Address
 
 Answering = Callable[[socket.socket], None]
+
+
+def request(
+    method: str, url: str, *, tls: ssl.SSLContext | None = None, **more: Any
+) -> http.Answer:
+    return http.request(method, url, way=Address(host="", port=0, tls=tls), **more)
 
 
 @contextlib.contextmanager
