@@ -29,7 +29,7 @@ from harness.judge.record import (
     write_record,
 )
 from harness.judge.validity import left_out
-from harness.ledger.reader import read_account, read_process
+from harness.ledger.reader import read_account
 from harness.ledger.runs import RunState, is_going_on, run_state
 from harness.measure.snapshot import Measurements, read_measurements
 from harness.rundir.layout import ABORTED, RECORD, RECORD_SCHEMA, START, RunDirectory
@@ -140,7 +140,7 @@ def _brought_up_to_date(record: "RunRecord", run_dir: Path) -> "RunRecord":
 def _made(run_dir: Path) -> dict[str, Any]:
     """The record of a run that has left none, from its other files. Raises LedgerError."""
     ledgers = RunDirectory(run_dir).ledgers()
-    alive = any(read_process(path).alive for path in ledgers)
+    alive = is_going_on(run_dir)
     why = STILL_GOING if alive else ENDED_EARLY
     record = build_record(run_dir, incomplete=why, live=alive)  # in session is no leftover
     if not ledgers or (read_account(run_dir).damaged and not record["sessions"].get("intended")):

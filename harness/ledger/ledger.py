@@ -22,7 +22,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from itertools import count
 from pathlib import Path
@@ -151,10 +151,9 @@ class Store:
 
         ``repeated``: what becomes of an insert whose row is there already.
         """
-        db = self._db
         try:
-            db.execute("BEGIN IMMEDIATE")
-            try:
+            with self._db as db:  # commits, or rolls back
+                db.execute("BEGIN IMMEDIATE")
                 db.executemany(
                     f"INSERT OR {repeated} INTO sessions VALUES (?, ?, ?, '', ?, ?, '')", inserts
                 )
@@ -164,11 +163,6 @@ class Store:
                     updates,
                 )
                 db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta.items())
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
         except sqlite3.Error as error:
             raise LedgerError(f"the ledger {self.path} can't be written: {error}") from error
 
@@ -238,30 +232,28 @@ def run_in(thread: ThreadPool, work: Callable[..., None], *args: object) -> None
         raise error
 
 
+@dataclass(eq=False, repr=False)
 class Ledger:
     """Verbs: :meth:`record_intent`, :meth:`mark`, :meth:`flush`. One a process, one event loop."""
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        on_failure: Callable[[LedgerError], None] | None = None,
-        on_commit: Callable[[Group], None] | None = None,
-    ) -> None:
-        self._store = store
-        self._on_failure = on_failure
-        self.on_commit = on_commit
-        """told of each group that has reached the disk"""
-        self._failure: LedgerError | None = None
-        self._last_id = 0
-        self._collecting = Group()
-        self._writing: Group | None = None
-        self._work = Event()
-        self._closed = False
-        self.tally: Counter[Stage] = Counter()
-        """How many sessions stand at each stage; the sum is what was ever intended."""
-        self.reasons: Counter[str] = Counter()
-        """Why sessions were given up, for those that are lost now."""
+    _store: Store
+    _: KW_ONLY
+    on_failure: Callable[[LedgerError], None] | None = None
+    """told of the first error"""
+    on_commit: Callable[[Group], None] | None = None
+    """told of each group that has reached the disk"""
+    tally: Counter[Stage] = field(default_factory=Counter)
+    """How many sessions stand at each stage; the sum is what was ever intended."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why sessions were given up, for those that are lost now."""
+    _failure: LedgerError | None = None
+    _last_id: int = 0
+    _collecting: Group = field(default_factory=Group)
+    _writing: Group | None = None
+    _work: Event = field(default_factory=Event)
+    _closed: bool = False
+
+    def __post_init__(self) -> None:
         self._thread = ThreadPool(1)
         self._committer = gevent.spawn(self._commit_groups)
 
@@ -361,8 +353,8 @@ class Ledger:
     def _fail(self, error: LedgerError) -> None:
         first = self._failure is None
         self._failure = self._failure or error
-        if first and self._on_failure is not None:
-            self._on_failure(error)
+        if first and self.on_failure is not None:
+            self.on_failure(error)
 
 
 SECRET_BYTES = 32

@@ -15,7 +15,7 @@ import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,7 +42,6 @@ Row = tuple[int, str, str, str, int, int, str]
 class Process:
     """What a ledger file says about the process that wrote it."""
 
-    run_id: str
     worker: str
     ended: bool
     heartbeat_ns: int
@@ -115,6 +114,11 @@ def read_process(path: Path) -> Process:
         return _process(path, salvage(path)[0])
 
 
+def read_processes(run_dir: Path) -> dict[Path, Process]:
+    """Who wrote the ledgers of a run, by their files."""
+    return {path: read_process(path) for path in RunDirectory(run_dir).ledgers()}
+
+
 def read_contents(path: Path) -> Contents:
     """The whole file; of a damaged one, what can be had. Never raises for what is in the file."""
     try:
@@ -167,15 +171,12 @@ def opened(path: Path, *, writable: bool = False) -> Iterator[sqlite3.Connection
     copy has lost) is read from a private copy.
     """
     try:
-        if writable:
-            with _connected(f"{path.resolve().as_uri()}?mode=rw") as db:
-                yield _checked(db, path)
-            return
-        if _log_of(path).exists() and not path.with_name(path.name + "-shm").exists():
-            with _copied(path) as db:
-                yield _checked(db, path)
-            return
-        with _connected(f"{path.resolve().as_uri()}?mode=ro") as db:
+        lacks_index = _log_of(path).exists() and not path.with_name(path.name + "-shm").exists()
+        if lacks_index and not writable:
+            connected = _copied(path)
+        else:
+            connected = _connected(f"{path.resolve().as_uri()}?mode={'rw' if writable else 'ro'}")
+        with connected as db:
             yield _checked(db, path)
     except (OSError, sqlite3.Error, ValueError) as error:
         raise LedgerError(f"the ledger {path} can't be read: {error}") from error
@@ -189,12 +190,10 @@ def salvage(path: Path) -> tuple[dict[str, str], list[Row]]:
         with _copied(path, pad=True) as db:
             meta = _meta(db)
             for order in ("ASC", "DESC"):
-                try:
+                with suppress(sqlite3.Error):  # the rest is read from the other end of the damage
                     for row in db.execute(f"SELECT {COLUMNS} FROM sessions ORDER BY id {order}"):
                         if _plausible(row):
                             rows[row[0]] = row
-                except sqlite3.Error:
-                    continue  # here is the damage; the rest is read from the other end
     except (OSError, sqlite3.Error, ValueError):
         pass  # not a database at all: nothing can be had
     return meta, [rows[number] for number in sorted(rows)]
@@ -293,7 +292,6 @@ def _meta(db: sqlite3.Connection) -> dict[str, str]:
 
 def _process(path: Path, meta: dict[str, str]) -> Process:
     return Process(
-        run_id=meta.get("run_id", ""),
         worker=meta.get("worker", worker_of(path)),
         ended=bool(meta.get("ended_ns")),
         heartbeat_ns=_number(meta.get("heartbeat_ns") or meta.get("started_ns")),
@@ -492,10 +490,8 @@ def counted_sessions(run_dir: Path, worker: str) -> int:
         return 0
     most = 0
     for line in lines:
-        try:
+        with suppress(KeyError, TypeError, ValueError):  # which a line that is no JSON raises too
             most = max(most, int(orjson.loads(line)["sessions"]["intended"]))
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-            continue
     return most
 
 

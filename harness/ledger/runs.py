@@ -28,6 +28,7 @@ from harness.ledger.reader import (
     read_account,
     read_leftovers,
     read_process,
+    read_processes,
 )
 from harness.rundir.layout import (
     LATEST,
@@ -60,7 +61,7 @@ class RunState(StrEnum):
 
 def run_state(run_dir: Path) -> RunState:
     """What became of a run, by its record and by the processes that its ledgers name."""
-    processes = [read_process(path) for path in RunDirectory(run_dir).ledgers()]
+    processes = read_processes(run_dir).values()
     if any(process.alive for process in processes):
         return RunState.GOING_ON
     if RunDirectory(run_dir).record.is_file():
@@ -130,10 +131,8 @@ def _begun(run_dir: Path) -> tuple[float, str]:
         return parse_iso(str(started)).timestamp(), run_dir.name
     stamps = []
     for path in (*(run_dir / mark for mark in MARKS), *RunDirectory(run_dir).ledgers()):
-        try:
+        with contextlib.suppress(OSError):
             stamps.append(path.stat().st_mtime)
-        except OSError:
-            continue
     return min(stamps, default=0.0), run_dir.name
 
 
@@ -159,7 +158,7 @@ def ask_to_stop(run_dir: Path) -> None:
 
 
 def is_going_on(run_dir: Path) -> bool:
-    return any(read_process(path).alive for path in RunDirectory(run_dir).ledgers())
+    return any(process.alive for process in read_processes(run_dir).values())
 
 
 def resolve_going_on(text: str, reports_dir: Path) -> Path:

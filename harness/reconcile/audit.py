@@ -130,6 +130,15 @@ class Matches:
             self.refused[what] = str(error)
             return otherwise
 
+    def ask_by_id(self, search: Search, ids: list[str]) -> list[Seen]:
+        """What analytics shows of these conversations; raises as :meth:`ask`."""
+        api, span = search.api, search.span
+        return self.ask(
+            "conversations by their ids",
+            lambda: list(conversations_by_id(api, ids, span.start, span.end)),
+            [],
+        )
+
 
 def match(
     matches: Matches, sessions: Iterable[Spoken], search: Search, *, thorough: bool = True
@@ -161,12 +170,11 @@ def match(
     matched = set(matches.tokens.values())
     missing = {journey_id(one.token): one for one in all_of_them if one.token not in matched}
     if missing and Road.JOURNEY not in closed:
-        shown: list[Seen] = matches.ask(
+        for seen in matches.ask(
             "conversations by their journey ids",
             lambda: list(conversations_of_guests(api, list(missing), span.start, span.end)),
-            [],
-        )
-        for seen in shown:
+            list[Seen](),
+        ):
             if (session := missing.get(seen.journey)) is not None:
                 matches.add(seen.id, session.token, Road.JOURNEY)
     matched = set(matches.tokens.values())
@@ -177,18 +185,16 @@ def match(
 
 
 def _by_message(matches: Matches, sessions: list[Spoken], api: PlatformApi) -> None:
+    what = "conversations by their messages"
     known = {token for key, token in matches.tokens.items() if matches.roads[key] is Road.MESSAGE}
     for one in sessions:
         if matches.looked_up[one.token] >= TRIES or one.token in known:
             continue
         matches.looked_up[one.token] += 1
-        message_id = one.message_id
         conversation = matches.ask(
-            "conversations by their messages",
-            lambda message_id=message_id: conversation_of_message(api, message_id),  # type: ignore[misc]
-            None,
+            what, partial(conversation_of_message, api, one.message_id), None
         )
-        if "conversations by their messages" in matches.refused:
+        if what in matches.refused:
             return  # once forbidden, always forbidden
         if conversation is not None:
             matches.add(conversation, one.token, Road.MESSAGE)
@@ -398,12 +404,7 @@ class _Looks:
         matches = self._matches
         ids = [*matches.tokens, *matches.strangers]
         pending = [one for one in ids if one not in self._shown or one not in self._settled]
-        shown: list[Seen] = matches.ask(
-            "conversations by their ids",
-            lambda: list(conversations_by_id(self._api, pending, self._start, self._end)),
-            [],
-        )
-        self._shown |= {one.id: one for one in shown}
+        self._shown |= {one.id: one for one in matches.ask_by_id(self._search, pending)}
         left = LOOKUPS
         for conversation in sorted(ids, key=self._is_over_in_ledger):
             standing = self._settled.get(conversation)

@@ -46,6 +46,7 @@ from harness.ledger.reader import (
     read_leftovers,
     read_meta,
     read_process,
+    read_processes,
     read_rows,
     set_aside,
     settle,
@@ -53,9 +54,7 @@ from harness.ledger.reader import (
 from harness.measure.recorder import Recorder
 from harness.platform_api.client import PlatformApi
 from harness.platform_api.conversations import (
-    Seen,
     Standing,
-    conversations_by_id,
     disconnect,
     standing_now,
 )
@@ -103,11 +102,7 @@ class SweepResult:
 def refuse_while_running(run_dirs: Iterable[Path], *, force: bool) -> None:
     """Sweeping a run that is at work would end its guests' sessions under them: ConfigError."""
     for run_dir in run_dirs:
-        alive = [
-            process.worker
-            for path in RunDirectory(run_dir).ledgers()
-            if (process := read_process(path)).alive
-        ]
+        alive = [process.worker for process in read_processes(run_dir).values() if process.alive]
         if alive and not force:
             raise ConfigError(
                 f"the run {run_dir.name} is still going on ({', '.join(alive)}): stop it first, "
@@ -207,20 +202,19 @@ def find_lost(run_dir: Path) -> tuple[list[str], list[Leftover]]:
     One on another machine that has not said it ended is waited for until its last heartbeat is old.
     """
     _await_silence(run_dir)
-    files = {
+    lost = {
         path: process.worker
-        for path in RunDirectory(run_dir).ledgers()
-        if not ((process := read_process(path)).ended or process.alive)
+        for path, process in read_processes(run_dir).items()
+        if not (process.ended or process.alive)
     }
-    left = [leftover for leftover in find_leftovers(run_dir) if leftover.file in files]
-    return list(files.values()), left
+    return list(lost.values()), [left for left in find_leftovers(run_dir) if left.file in lost]
 
 
 def _await_silence(run_dir: Path) -> None:
     """Until no process elsewhere seems alive, or for as long as a heartbeat counts."""
     deadline = monotonic_ns() + int((HEARTBEAT_FRESH_S + 1) * 1e9)
     while monotonic_ns() < deadline:
-        processes = [read_process(path) for path in RunDirectory(run_dir).ledgers()]
+        processes = read_processes(run_dir).values()
         if not any(process.alive and not process.here for process in processes):
             return
         gevent.sleep(0.25)
@@ -316,14 +310,7 @@ def _look_again(search: Search, standings: dict[str, Standing], conversations: l
     standings |= {one: standing_now(search.api, one) for one in pending}
     hidden = [one for one in pending if standings[one] is Standing.UNKNOWN]
     if hidden:
-        shown: list[Seen] = Matches().ask(
-            "conversations by their ids",
-            lambda: list(
-                conversations_by_id(search.api, hidden, search.span.start, search.span.end)
-            ),
-            [],
-        )
-        standings |= {seen.id: seen.standing for seen in shown}
+        standings |= {seen.id: seen.standing for seen in Matches().ask_by_id(search, hidden)}
 
 
 GAP = 100
@@ -384,11 +371,8 @@ def sweep_derived(
 
     try:
         for name, secret, number in _may_hide(run_dir):
-            pool, unknown_in_a_row, least_tries = (
-                Pool(DERIVED_AT_ONCE),
-                0,
-                _not_in_rows(run_dir, name),
-            )
+            pool, least_tries = Pool(DERIVED_AT_ONCE), _not_in_rows(run_dir, name)
+            unknown_in_a_row = 0
             tokens = (derive(secret, number, sequence) for sequence in itertools.count(1))
             for tries, token in enumerate(token for token in tokens if token not in known):
                 if monotonic_ns() > deadline:
@@ -515,8 +499,8 @@ class SweepOrder:
 
 def owners(directories: Iterable[Path]) -> frozenset[str]:
     """The workers whose own ledgers, and not only a master's copies, are in these runs."""
-    ledgers = (read_process(path) for run in directories for path in RunDirectory(run).ledgers())
-    return frozenset(process.worker for process in ledgers if not process.copy)
+    processes = (process for run in directories for process in read_processes(run).values())
+    return frozenset(process.worker for process in processes if not process.copy)
 
 
 def sweep_run(directory: Path, order: SweepOrder, console: Console) -> int:

@@ -149,7 +149,6 @@ def test_a_crashed_process_leaves_a_log_that_is_read_and_not_touched(
 
 def process(**changes: object) -> Process:
     values: dict[str, object] = {
-        "run_id": "r",
         "worker": "w",
         "ended": False,
         "heartbeat_ns": wall_ns(),
@@ -184,7 +183,7 @@ def test_a_process_that_is_gone_has_no_birth() -> None:
 
 def test_a_process_of_another_place_with_the_same_host_and_pid_is_not_this_one() -> None:
     ours = meta_of_this_process()
-    about = {"run_id": "r", "worker": "w", "ended": False, "pid": int(ours["pid"])}
+    about = {"worker": "w", "ended": False, "pid": int(ours["pid"])}
     here = Process(
         **about, heartbeat_ns=1, host=ours["host"], birth=ours["birth"], place=ours["place"]
     )
