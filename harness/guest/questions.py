@@ -165,9 +165,8 @@ class Questions:
     def measure(self, limit_ns: int) -> None:
         """Measure what was answered before then, unless the story waits for certain words of it."""
         question = self._unmeasured
-        if question is None or question.content is Wait.OPEN or question.arrived_ns >= limit_ns:
-            return
-        self._measure()
+        if question and question.content is not Wait.OPEN and question.arrived_ns < limit_ns:
+            self._measure()
 
     def _measure(self) -> None:
         question, self._unmeasured = self._unmeasured, None

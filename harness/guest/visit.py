@@ -83,10 +83,6 @@ class Frames:
         text = safe_text(without_ids(text, self._token)).replace("\n", "\\n")
         self._show(f"{self._clock(monotonic_ns())}   {text}")
 
-    def show_reply(self, text: str) -> None:
-        """What the other side has said to the guest."""
-        self.say(f"« {text}")
-
     def _clock(self, at_ns: int) -> str:
         return f"{(at_ns - self._started) / 1e9:9.3f} s"
 
@@ -161,20 +157,14 @@ def _lines(fd: int) -> Iterator[str | None]:
 
 def _listen(guest: GuestSession, shown: Frames, for_s: float) -> None:
     """Show what is said to the guest for a while."""
-    try:
-        shown.show_reply(guest.await_reply(within=for_s))
-    except ReplyTimeout:
-        return
-    except (SessionExpired, SessionNotFound):
-        raise
-    except ServiceError as error:
-        _show_error(error, shown)
+    with _errors_shown(shown), contextlib.suppress(ReplyTimeout):
+        shown.say(f"« {guest.await_reply(within=for_s)}")
 
 
 def _command(guest: GuestSession, shown: Frames, line: str) -> None:
     verb, _, rest = line.partition(" ")
     rest = rest.strip()
-    try:
+    with _errors_shown(shown):
         match verb:
             case "":
                 return
@@ -204,17 +194,20 @@ def _command(guest: GuestSession, shown: Frames, line: str) -> None:
                 shown.say(KNOWN)
             case _:
                 guest.say(line)
-    except (ConfigError, NotPossible, ReplyTimeout) as error:
-        shown.say(str(error))
+
+
+@contextlib.contextmanager
+def _errors_shown(shown: Frames) -> Iterator[None]:
+    """A person may go on after all but the end of the session or its connection."""
+    try:
+        yield
     except (SessionExpired, SessionNotFound):
         raise
+    except (ConfigError, NotPossible, ReplyTimeout) as error:
+        shown.say(str(error))
     except ServiceError as error:
-        _show_error(error, shown)
-
-
-def _show_error(error: ServiceError, shown: Frames) -> None:
-    hint = "; /new begins another conversation" if error.code == ErrorCode.READ_ONLY else ""
-    shown.say(f"{error}{hint}")
+        hint = "; /new begins another conversation" if error.code == ErrorCode.READ_ONLY else ""
+        shown.say(f"{error}{hint}")
 
 
 class RecordFile:
@@ -318,7 +311,10 @@ def visit(terms: Terms, wanted: Visit) -> int:
     """Talk, always clear, and say how it came out; the exit code."""
     tls = terms.target.tls_context()
     token = str(uuid.uuid4())
-    with contextlib.closing(Printer()) as printer, _recorded(wanted, token) as record:
+    with contextlib.closing(Printer()) as printer, contextlib.ExitStack() as stack:
+        record = _record_file(wanted, token)
+        if record is not None:
+            stack.callback(record.close)
         directory = _directory(wanted, terms)
         shown = Frames(token, quiet=wanted.quiet, show=printer.line)
         settings = GuestSettings(
@@ -336,18 +332,12 @@ def visit(terms: Terms, wanted: Visit) -> int:
         return _report(result, shown, directory)
 
 
-@contextlib.contextmanager
-def _recorded(wanted: Visit, token: str) -> Iterator[RecordFile | None]:
-    if wanted.record is None:
-        if wanted.unredacted:
-            raise ConfigError("--unredacted goes with --record")
-        yield None
-        return
-    record = RecordFile(wanted.record, token=token, redacted=not wanted.unredacted)
-    try:
-        yield record
-    finally:
-        record.close()
+def _record_file(wanted: Visit, token: str) -> RecordFile | None:
+    if wanted.record is not None:
+        return RecordFile(wanted.record, token=token, redacted=not wanted.unredacted)
+    if wanted.unredacted:
+        raise ConfigError("--unredacted goes with --record")
+    return None
 
 
 def _observer(shown: Frames, record: RecordFile | None) -> Observer:

@@ -52,7 +52,7 @@ def test_what_the_other_side_says_moves_no_cursor_and_forges_no_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     frames = Frames(TOKEN, quiet=False)
-    frames.show_reply(f"\x1b[2J\x1b[Hfine\n    0.000 s   the session is over\u202e {TOKEN}")
+    frames.say(f"« \x1b[2J\x1b[Hfine\n    0.000 s   the session is over\u202e {TOKEN}")
     (line,) = shown(capsys)
     assert "\\x1b[2J\\x1b[Hfine\\n" in line
     assert "\\u202e 12345678…" in line
