@@ -454,15 +454,17 @@ def write_addition(
     scheduled, so the corrected latency is the service time. Raises OSError.
     """
     whole = Histogram()
-    seconds: dict[int, Histogram] = {}
+    seconds: dict[int, list[int]] = {}
     for at_ns, duration_ns in samples:
-        for histogram in (whole, seconds.setdefault(at_ns // 1_000_000_000, Histogram())):
-            histogram.record_ns(duration_ns)
+        seconds.setdefault(at_ns // 1_000_000_000, []).append(duration_ns)
     started_s = min(seconds, default=0)
     lines = [log_head(started_s)]
-    for at_s in sorted(seconds):
+    for at_s, durations_ns in sorted(seconds.items()):
+        histogram = Histogram()
+        histogram.record_many_ns(durations_ns)
+        whole.merge(histogram)
         lines += [
-            log_line(tag, at_s - started_s, 1.0, seconds[at_s])
+            log_line(tag, at_s - started_s, 1.0, histogram)
             for tag in (service_tag(operation), corrected_tag(operation))
         ]
     path = RunDirectory(directory).histograms(name)

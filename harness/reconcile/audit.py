@@ -579,8 +579,7 @@ def show_audit(
 
 def _ends_text(ends: EndLags) -> str:
     times = Histogram()
-    for _, lag_ns in ends.samples:
-        times.record_ns(lag_ns)
+    times.record_many_ns([lag_ns for _, lag_ns in ends.samples])
     shown = [f"{name} {ms_text(times.percentile_ms(at))}" for name, at in SHOWN_TIMES.items()]
     early = f"; {ends.before_proof:,} before it (two clocks)" if ends.before_proof else ""
     return f"{', '.join(shown)} ({len(ends.samples):,} of {ends.cleared:,} known{early})"
