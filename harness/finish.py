@@ -97,7 +97,8 @@ def finish_run(
     record = made or record_of_nothing(directory, *failures, why)
     if simulator:
         take("the simulator's own count", lambda: _add_truth(directory, record, simulator, target))
-    record["sweep"] = swept or _swept_before(directory)
+    before = finished_before(directory)
+    record["sweep"] = swept or (before and before.record.get("sweep"))
     _, why = _attempt(lambda: write_record(directory, record))
     if why:
         declare_invalid(record, f"the run's record can't be written: {why}")
@@ -204,12 +205,6 @@ def _not_swept(sweep: Mapping[str, Any] | None) -> Iterator[str]:
     for ending in Ending:
         if not ending.proof and (many := endings.get(str(ending))):
             yield f"of lost processes {many:,} {ending.words}"
-
-
-def _swept_before(directory: Path) -> dict[str, Any] | None:
-    before = finished_before(directory)
-    sweep: dict[str, Any] | None = None if before is None else before.record.get("sweep")
-    return sweep
 
 
 def _add_truth(directory: Path, record: dict[str, Any], admin: str, target: Target) -> None:

@@ -26,19 +26,23 @@ def show_summary(
 
     ``sweep`` is the command that ends what is left; without it the record's run id is named.
     """
+    try:
+        known = RunRecord.model_validate(record)
+    except ValidationError:
+        known = None  # of a run whose files could not be read
     console.print()
-    if workload := workload_line(record):
+    if known and (workload := story.workload_line(known)):
         console.print(workload)
     if record.get("operations"):
         closed = record.get("workload") == "closed"
         console.print(operations_table(record["operations"], corrected=not closed))
-    if record.get("parts") or record.get("warm_up"):
-        _show_parts(RunRecord.model_validate(record), console)
+    if known:
+        _show_parts(known, console)
     console.print(account_line(record))
     if record.get("sessions"):
         console.print(identity_line(record["sessions"]))
-    if record.get("questions"):
-        for text in story.accounts(RunRecord.model_validate(record)):
+    if known and record.get("questions"):
+        for text in story.accounts(known):
             console.print(Text(f"  {text}", style="dim"))
     for line in _notes(record):
         console.print(Padding(line, (0, 0, 0, 2)), soft_wrap=False)
@@ -69,14 +73,6 @@ def _show_parts(record: RunRecord, console: Console) -> None:
         table.add_row(name, begins, guests, *figures)
     console.print(table)
     console.print()
-
-
-def workload_line(record: Mapping[str, Any]) -> str:
-    """Open or closed; empty where it is not recorded."""
-    try:
-        return story.workload_line(RunRecord.model_validate(record))
-    except ValidationError:
-        return ""  # of a run whose files could not be read
 
 
 def operations_table(operations: Mapping[str, Any], *, corrected: bool = True) -> RenderableType:
