@@ -35,8 +35,6 @@ from harness.report.wording import (
 from harness.rundir.schema import RunRecord
 
 MINUTE_S = 60.0
-
-
 REFUSED = "rate_limited"
 
 
@@ -97,13 +95,9 @@ def busiest_minute(series: Series | None) -> int | None:
 
 def unusual_rows(record: RunRecord) -> list[Row]:
     """Everything that was counted at least once."""
+    meaning = {name: counter.meaning for name, counter in COUNTERS.items()}
     return [
-        Row(
-            in_plain(name),
-            count_text(count),
-            COUNTERS[name].meaning if name in COUNTERS else "",
-            name,
-        )
+        Row(in_plain(name), count_text(count), meaning.get(name, ""), name)
         for name, count in _in_order(record)
         if count
     ]
@@ -170,16 +164,6 @@ VERDICT = "verdict"
 SHOWN = 3
 
 
-def sweep_rows(block: Mapping[str, Any]) -> list[Row]:
-    """A record's ``sweep``."""
-    return list(_rows(block, SWEEP))
-
-
-def audit_rows(block: Mapping[str, Any]) -> list[Row]:
-    """A record's ``audit``."""
-    return list(_rows(block, AUDIT))
-
-
 def baseline_rows(block: Mapping[str, Any]) -> list[Row]:
     """A record's ``baseline``: what was open in the run's queues and flows, whoever's it was."""
     moments = {key: value for key, value in block.items() if isinstance(value, dict)}
@@ -209,7 +193,8 @@ def remark(block: Mapping[str, Any]) -> str:
     return sentence(note) if isinstance(note, str) and note else ""
 
 
-def _rows(block: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[Row]:
+def block_rows(block: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[Row]:
+    """A record's ``sweep`` or ``audit``; ``labels``: :data:`SWEEP` or :data:`AUDIT`."""
     known = [key for key in labels if key in block]
     for key in [*known, *(key for key in block if key not in labels and key != VERDICT)]:
         value = block[key]

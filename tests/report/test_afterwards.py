@@ -1,14 +1,15 @@
 """Sweep and audit in words, whatever a record holds."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 from harness.judge.reading import VERDICT_STAYS, sweep_block
-from harness.report.findings import audit_rows, baseline_rows, remark, sweep_rows
+from harness.report.findings import AUDIT, SWEEP, baseline_rows, block_rows, remark
 
 
-def told(rows: list[Any]) -> dict[str, str]:
+def told(rows: Iterable[Any]) -> dict[str, str]:
     return {row.label: f"{row.figure} {row.note}".strip() for row in rows}
 
 
@@ -16,7 +17,7 @@ def test_a_sweep_tells_how_its_sessions_ended() -> None:
     block = sweep_block(
         3, 1, by="harness sweep", endings={"cleared": 2, "gone": 1, "clear_refused": 1}
     )
-    found = told(sweep_rows({**block, "verdict": VERDICT_STAYS}))
+    found = told(block_rows({**block, "verdict": VERDICT_STAYS}, SWEEP))
     assert found["Sessions it proved ended"] == "3"
     assert found["Sessions still without proof of an end"] == "1"
     assert found["Were over already: the service no longer knew them"] == "1"
@@ -38,7 +39,7 @@ def test_an_audit_names_what_is_open() -> None:
         "observed": {"oWaiting": 2},
         "ends": {"measured": 1100, "cleared": 1195, "before_the_proof": 3},
     }
-    found = told(audit_rows(block))
+    found = told(block_rows(block, AUDIT))
     assert found["Open at the service, no proof of an end"] == "5 c0, c1, c2 and 2 more"
     assert found["Open at the service in spite of the proof"] == "0"
     assert found["Conversations the service showed"] == "—"
@@ -57,13 +58,13 @@ def test_an_audit_names_what_is_open() -> None:
     ],
 )
 def test_foreign_blocks_are_shown_somehow(block: dict[str, Any]) -> None:
-    for rows in (sweep_rows(block), audit_rows(block)):
-        assert all(isinstance(row.figure, str) for row in rows)
+    for labels in (SWEEP, AUDIT):
+        assert all(isinstance(row.figure, str) for row in block_rows(block, labels))
 
 
 def test_secrets_in_a_foreign_block_are_hidden() -> None:
-    rows = audit_rows({"client_secret": "s3cret", "place": "https://me:s3cret@host/x"})
-    assert "s3cret" not in str(rows)
+    block = {"client_secret": "s3cret", "place": "https://me:s3cret@host/x"}
+    assert "s3cret" not in str([*block_rows(block, AUDIT)])
 
 
 def test_queues_and_flows_before_and_after() -> None:

@@ -307,13 +307,10 @@ class TimeCharts:
         drawing.band(self._edges, p95, p99, colour, 0.22)
         drawing.band(self._edges, p50, p95, colour, 0.4)
         drawing.steps(self._edges, p50, colour, 2)
-        bounded = False
         for quantile, values in ((95.0, p95), (99.0, p99)):
             least = series.at_least(tag, quantile)
-            if any(least):
-                marked = [value if at else None for value, at in zip(values, least, strict=True)]
-                drawing.steps(self._edges, marked, RED, 3)
-                bounded = True
+            marked = [value if at else None for value, at in zip(values, least, strict=True)]
+            drawing.steps(self._edges, marked, RED, 3)
         texts: list[tuple[str, list[str | None]]] = [
             ("samples", [None if one is None else count_text(one) for one in series.samples[tag]])
         ]
@@ -326,7 +323,7 @@ class TimeCharts:
             Key(text="to p95", colour=f"{colour}9a", shape="band"),
             Key(text="to p99", colour=f"{colour}48", shape="band"),
         ]
-        if bounded:
+        if any(any(series.at_least(tag, quantile)) for quantile in (95.0, 99.0)):
             legend.append(Key(text="lower bound: some answers never came", colour=RED))
         return self._chart(drawing, up, legend, texts)
 
@@ -387,14 +384,12 @@ class TimeCharts:
         for (place, row), count in sorted(cells.items(), reverse=True):
             times = f"{ms_text(_row_ms(row))} to {ms_text(_row_ms(row + 1))}"
             texts.setdefault(place, []).append(f"{count:,} took {times}")
-        column = [
-            ["; ".join(some[:4]) + ("; …" if len(some) > 4 else "")] * step
-            if (some := texts.get(place))
-            else [""] * step
-            for place in range(math.ceil(len(series) / step))
-        ]
-        flat = [text or None for part in column for text in part][: len(series)]
-        chart = self._chart(drawing, up, legend, [("replies", flat)])
+        told = {
+            place: "; ".join(some[:4]) + ("; …" if len(some) > 4 else "")
+            for place, some in texts.items()
+        }
+        each = [told.get(place // step) for place in range(len(series))]
+        chart = self._chart(drawing, up, legend, [("replies", each)])
         chart.tall = True
         return chart
 
@@ -465,7 +460,6 @@ def percentiles(
     lowest = min(values[0] for _, _, values, _, _ in curves)
     highest = max(values[-1] for _, _, values, _, _ in curves)
     last = max(1.0, *(_nines(quantiles[-1]) for _, quantiles, _, _, _ in curves))
-    missing = never[0] or (corrected is not None and never[1])
     drawing = Drawing(Scale(0.0, last * 1.02), Scale(lowest / 1.2, highest * 1.2, log=True))
     up = placed(log_ticks(lowest / 1.2, highest * 1.2), drawing.y)
     drawing.grid(up)
@@ -473,8 +467,12 @@ def percentiles(
         points = zip(map(_nines, quantiles), values, strict=True)
         dashed = " dashed" if shape == "dash" else ""
         drawing.line(points, colour=colour, name=f"line thick{dashed}")
-    if missing:
+    legend = [
+        Key(text=name, colour=colour, shape=shape) for name, _, _, colour, shape in curves[::-1]
+    ]
+    if never[0] or (corrected is not None and never[1]):
         drawing.uprights({_nines(quantiles[-1]) for _, quantiles, _, _, _ in curves}, "incident")
+        legend.append(Key(text="above it are those that never came", colour=RED, shape="dash"))
     name, quantiles, values, _, _ = curves[-1]
     texts = [
         ("percentile", [f"{quantile:.5g}" for quantile in quantiles]),
@@ -488,17 +486,7 @@ def percentiles(
             if (place := _nines(quantile)) <= drawing.x.high
         ],
         up=up,
-        legend=[
-            *(
-                Key(text=name, colour=colour, shape=shape)
-                for name, _, _, colour, shape in curves[::-1]
-            ),
-            *(
-                [Key(text="above it are those that never came", colour=RED, shape="dash")]
-                if missing
-                else ()
-            ),
-        ],
+        legend=legend,
         caption="percentile",
         readings=_readings(texts),
         places="|".join(f"{drawing.x.at(_nines(quantile)):.4f}" for quantile in quantiles),

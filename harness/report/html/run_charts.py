@@ -38,15 +38,8 @@ SAME_PAUSE_S = 5.0
 """The processes of a run hear of a pause at moments that lie no farther apart."""
 
 
-class PhaseStart(NamedTuple):
-    """A named part of the run, from ``t`` (seconds since the epoch) on."""
-
-    name: str
-    t: float
-
-
 class Incident(NamedTuple):
-    """Something that happened at ``t`` (seconds since the epoch)."""
+    """Something that happened at ``t`` (seconds since the epoch), or the phase that began then."""
 
     t: float
     text: str
@@ -98,9 +91,8 @@ def _silent(series: Series) -> Iterator[Incident]:
     end = max((at_s for at_s, _ in series.last.values()), default=0.0)
     for worker, (at_s, phase) in series.last.items():
         if phase != Phase.ENDED and end - at_s > SILENT_BINS * series.width_s:
-            yield Incident(
-                t=at_s, text=f"process {worker} reported for the last time, well before the end"
-            )
+            text = f"process {worker} reported for the last time, well before the end"
+            yield Incident(t=at_s, text=text)
 
 
 def _pauses(series: Series) -> Iterator[Incident]:
@@ -115,7 +107,7 @@ def _pauses(series: Series) -> Iterator[Incident]:
 class RunCharts:
     """All charts of a run's report, and what is marked in those over time."""
 
-    phases: Sequence[PhaseStart] = ()
+    phases: Sequence[Incident] = ()
     incidents: Sequence[Incident] = ()
     load: Sequence[Figure] = ()
     """arrivals and guests in session"""
@@ -179,14 +171,10 @@ def _known(*figures: Figure | None) -> list[Figure]:
     return [figure for figure in figures if figure is not None]
 
 
-def _phases(series: Series) -> list[PhaseStart]:
+def _phases(series: Series) -> list[Incident]:
     """The phases that the processes themselves noted; none where there was only one."""
-    noted = {name: at_s for name, at_s in series.phases.items() if name}
-    if len(noted) < 2:
-        return []
-    return [
-        PhaseStart(name=name, t=noted[name]) for name in sorted(noted, key=lambda name: noted[name])
-    ]
+    noted = [Incident(t=at_s, text=name) for name, at_s in series.phases.items() if name]
+    return sorted(noted, key=lambda phase: phase.t) if len(noted) > 1 else []
 
 
 def _heat(series: Series, charts: TimeCharts) -> Figure | None:
@@ -210,19 +198,17 @@ def _percentiles(record: RunRecord, series: Series, name: str, *, key: str) -> F
     failed = sum(outcomes[outcome] for outcome in FAILED)
     clocks: list[Counted | None] = []
     never: list[int] = []
-    for corrected in (False, True):
-        times = series.totals.get(corrected_tag(name) if corrected else service_tag(name))
+    for tag, corrected in ((service_tag(name), False), (corrected_tag(name), True)):
+        times = series.totals.get(tag)
         censored = series.totals.get(censored_tag(name, corrected=corrected))
-        came = times if times is None or censored is None else times.without(censored)
-        clocks.append(came)
+        clocks.append(times if times is None or censored is None else times.without(censored))
         never.append(failed + (0 if censored is None else censored.count))
-    figures = record.operations.get(name)
-    never[1] += (figures.never_started or 0) if figures is not None else 0
-    service, corrected_times = clocks
+    if figures := record.operations.get(name):
+        never[1] += figures.never_started or 0
+    service, by_schedule = clocks
     if service is None or not service.count:
         return None
-    closed = is_closed(record)
-    chart = percentiles(service, None if closed else corrected_times, never)
+    chart = percentiles(service, None if is_closed(record) else by_schedule, never)
     return Figure(key=key, title=name, chart=chart)
 
 

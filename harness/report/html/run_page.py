@@ -11,13 +11,14 @@ from harness.judge.series import Series
 from harness.measure.model import FELT, OPERATIONS, ordered
 from harness.report import story, wording
 from harness.report.findings import (
-    audit_rows,
+    AUDIT,
+    SWEEP,
     baseline_rows,
+    block_rows,
     disagreements,
     limit_rows,
     never_seen,
     remark,
-    sweep_rows,
     unusual_rows,
 )
 from harness.report.html.page import (
@@ -44,7 +45,7 @@ from harness.report.html.page import (
     small,
     texts,
 )
-from harness.report.html.run_charts import NOTHING, RunCharts, make_charts
+from harness.report.html.run_charts import NOTHING, Incident, RunCharts, make_charts
 from harness.report.story import Row
 from harness.report.wording import (
     UNKNOWN,
@@ -188,14 +189,9 @@ def name_of_test(record: RunRecord) -> str:
 
 def target_name(record: RunRecord) -> str:
     """The name of the target, or where it is; empty where it is not recorded."""
-    name = record.how.target_name
-    return (
-        story.safe_text("", name)
-        if name
-        else story.place(record.how.target)
-        if record.how.target
-        else ""
-    )
+    if name := record.how.target_name:
+        return story.safe_text("", name)
+    return story.place(record.how.target) if record.how.target else ""
 
 
 def kinds_line(record: RunRecord) -> str:
@@ -357,10 +353,10 @@ def _over_time(charts: RunCharts, series: Series | None) -> Section:
 def _marked(charts: RunCharts) -> list[Block]:
     blocks: list[Block] = []
     if charts.phases:
-        phases = Markup(", ").join(_mark("phase", one.t, one.name) for one in charts.phases)
+        phases = Markup(", ").join(_mark("phase", one) for one in charts.phases)
         blocks.append(Text(Markup("Phases (dotted): {}").format(phases), "aside"))
     if charts.incidents:
-        marks = [_mark("incident", one.t, one.text) for one in charts.incidents]
+        marks = [_mark("incident", one) for one in charts.incidents]
         blocks.append(Heading("What happened (dashed)"))
         blocks.append(Items(marks[:MOST_INCIDENTS]))
         if len(marks) > MOST_INCIDENTS:
@@ -369,10 +365,10 @@ def _marked(charts: RunCharts) -> list[Block]:
     return blocks
 
 
-def _mark(kind: str, at_s: float, text: str) -> Markup:
+def _mark(kind: str, one: Incident) -> Markup:
     return Markup(
         '<span class="swatch mark {}" aria-hidden="true"></span><span class="at">{}</span> {}'
-    ).format(kind, clock_text(at_s), text)
+    ).format(kind, clock_text(one.t), one.text)
 
 
 def _sessions(record: RunRecord) -> Section:
@@ -411,15 +407,16 @@ def _afterwards(record: RunRecord) -> list[Block]:
         counts = record.simulator.model_dump(exclude_unset=True, exclude={"conversations"})
         figures = [f"{name} {value}" for name, value in story.details(counts)]
         blocks.append(Text(f"The simulator's own count: {' · '.join(figures)}", "aside"))
-    for title, block, rows_of in (
-        ("Queues and flows", record.baseline, baseline_rows),
-        ("Sweep afterwards", record.sweep, sweep_rows),
-        ("Audit: what the service itself said", record.audit, audit_rows),
+    if record.baseline:
+        blocks.append(Folded("Queues and flows", [Facts(baseline_rows(record.baseline))]))
+    for title, block, labels in (
+        ("Sweep afterwards", record.sweep, SWEEP),
+        ("Audit: what the service itself said", record.audit, AUDIT),
     ):
         if block:
             note = remark(block)
             more = [Text(note, "aside")] if note else []
-            blocks.append(Folded(title, [Facts(rows_of(block)), *more]))
+            blocks.append(Folded(title, [Facts([*block_rows(block, labels)]), *more]))
     return blocks
 
 

@@ -65,7 +65,7 @@ def test_what_was_not_recorded_gets_no_chart(run_dir: Path) -> None:
 
 def test_phases_are_those_that_the_processes_noted(run_dir: Path, series: Series) -> None:
     noted = make_charts(read_record(run_dir), series).phases
-    assert [(phase.name, phase.t - series.starts_s[0]) for phase in noted] == [
+    assert [(phase.text, phase.t - series.starts_s[0]) for phase in noted] == [
         ("running", 0),
         ("finishing", 40),
     ]
