@@ -19,7 +19,7 @@ from harness.guest.connection import Connection
 from harness.guest.rest import exchange_sign_in
 from harness.ledger.ledger import Stage, Store
 from harness.measure.recorder import Recorder
-from harness.rundir.layout import sign_ins_fact, write_start
+from harness.rundir.layout import target_facts, write_start
 from harness.streams import open_console
 
 pytestmark = pytest.mark.process
@@ -56,7 +56,7 @@ def test_a_dead_workers_signed_in_guests_are_swept_with_the_runs_own_sign_ins(
         directory = tmp_path / "run"
         directory.mkdir()
         target = settings.target
-        write_start(directory, target=target.url, objectives=[], **sign_ins_fact(file))
+        write_start(directory, objectives=[], **target_facts(target, file))
         meta = {"worker": "w", "host": "", "pid": "0", "share": "1/3"}
         store = Store(directory / "ledger-w.sqlite", meta)
         for row, jwt in enumerate((jwts[1], jwts[4], jwts[2], ""), start=1):

@@ -58,7 +58,7 @@ from harness.measure.recorder import (
     LoopLag,
 )
 from harness.measure.snapshot import IntervalWriter
-from harness.rundir.layout import RunDirectory, begin_run, sign_ins_fact, target_facts
+from harness.rundir.layout import RunDirectory, begin_run, target_facts
 from harness.units import seconds
 from harness.workload.schedule import Share
 
@@ -132,9 +132,7 @@ class Run:
             settings = replace(settings, listening=Listening(self._may_listen))
         self.settings = settings
         if not RunDirectory(directory).start.exists():  # a worker with a disk of its own
-            facts = target_facts(options.target) | sign_ins_fact(
-                options.guest_options.sign_ins_file
-            )
+            facts = target_facts(options.target, options.guest_options.sign_ins_file)
             begin_run(directory, started=utc_iso(), **facts)
         self._tokens = Tokens.of(directory, self.name)
         self.clock_ahead_ns = clock_ahead_ns

@@ -8,7 +8,7 @@ the question and in the service's own words.
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -113,10 +113,8 @@ def check_credentials(terms: Terms, environment: Mapping[str, str] = ENVIRONMENT
     api, instead = open_platform(terms, environment)
     if api is None:
         return Platform(checks=[] if instead is None else [instead])
-    try:
+    with closing(api):
         return _ask_all(api, terms)
-    finally:
-        api.close()
 
 
 def _ask_all(api: PlatformApi, terms: Terms) -> Platform:
@@ -134,8 +132,7 @@ def _ask_all(api: PlatformApi, terms: Terms) -> Platform:
         try:
             question.ask()
         except PlatformApiError as error:
-            text = _what_it_means(question, error)
-            if text:
+            if text := _what_it_means(question, error):
                 platform.checks.append(Check(NAME, WARN, text))
     if not platform.checks:
         text = "signed in, with all permissions that audit, sweep --platform and preflight need"
@@ -332,7 +329,7 @@ class Findings:
             "at": utc_iso(),
             "passed": self.passed,
             "checks": [asdict(check) for check in self.checks],
-            "learned": None if self.learned is None else self.learned.as_dict(),
+            "learned": None if self.learned is None else asdict(self.learned),
         }
 
 
@@ -454,8 +451,7 @@ def _machine(terms: Terms, planned: Planned) -> list[Check]:
         processes=processes,
         sources=max(1, len(terms.target.sources)),
     )
-    short = shortfalls(machine, share)
-    if short:
+    if short := shortfalls(machine, share):
         return [Check("machine", FAIL, why) for why in short]
     cores = f"{machine.cores} core{'s' * (machine.cores != 1)}"
     text = f"{machine.files:,} files, {machine.ports:,} ports, {cores}"

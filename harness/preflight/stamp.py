@@ -74,9 +74,6 @@ class Learned:
     origin_needed: bool | None = None
     auto_start: bool | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
     @classmethod
     def of(cls, value: object) -> "Learned":
         """From JSON, by whatever version it was written; what does not fit is not known."""
@@ -112,16 +109,14 @@ def write_stamp(
         "fingerprint": terms.fingerprint,
         "at": datetime.now(UTC).isoformat(),
         "passed": passed,
-        "learned": None if learned is None else learned.as_dict(),
+        "learned": None if learned is None else asdict(learned),
     }
     _write(_path(reports, terms), stamp)
 
 
 def write_table(directory: Path, table: dict[str, Any]) -> Path:
     """The whole of a preflight, for other programs. Raises ConfigError."""
-    path = RunDirectory(directory).preflight
-    _write(path, table)
-    return path
+    return _write(RunDirectory(directory).preflight, table)
 
 
 def read_stamp(reports: Path, terms: Terms) -> Stamp | None:
@@ -164,10 +159,10 @@ def _path(reports: Path, terms: Terms) -> Path:
     return preflight_stamp(reports, terms.name or terms.fingerprint)
 
 
-def _write(path: Path, table: dict[str, Any]) -> None:
+def _write(path: Path, table: dict[str, Any]) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, table)
+        return write_json(path, table)
     except OSError as error:
         raise ConfigError(f"{path} can't be written: {error.strerror or error}") from error
 
@@ -187,8 +182,7 @@ def permit(terms: Terms, intent: Intent, *, reports: Path, overrides: Mapping[Ru
         return Permit()
     now = datetime.now(UTC)
     refused = refusals(terms, intent, now=now, preflight=read_stamp(reports, terms))
-    stands = standing(refused, overrides)
-    if stands:
+    if stands := standing(refused, overrides):
         why = [f"{refusal.rule}: {refusal.why}" for refusal in stands]
         raise PreflightRefused(listed("the run is refused", why))
     window = Rule.WINDOW in {refusal.rule for refusal in refused}

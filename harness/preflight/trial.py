@@ -198,7 +198,7 @@ def try_one_guest(
     patience = patience or Patience()
     sign_ins = read_sign_ins(terms.sign_ins) if terms.sign_ins is not None else ()
     directory = make_run_directory(reports, f"preflight-{new_run_id()}")
-    write_start(directory, **target_facts(terms.target))
+    write_start(directory, **target_facts(terms.target, terms.sign_ins))
     worker, started = "preflight", str(wall_ns())
     tokens = Tokens.of(directory, worker)
     meta = {

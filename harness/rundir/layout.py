@@ -239,10 +239,7 @@ def write_once(path: Path, data: bytes) -> None:
 
     Raises OSError.
     """
-    with (
-        _written(path, data, 0o600) as beside,
-        contextlib.suppress(FileExistsError),
-    ):
+    with _written(path, data, 0o600) as beside, contextlib.suppress(FileExistsError):
         os.link(beside, path)
 
 
@@ -322,8 +319,12 @@ def write_start(directory: Path, **how: Any) -> None:
     write_json(path, start | how)
 
 
-def target_facts(target: Target) -> dict[str, Any]:
-    """What ``start.json`` says of the target, so that a sweep finds its way there."""
+SIGN_INS = "sign_ins"
+"""Key of the file that the run's guests were signed in from: its path, never what is in it."""
+
+
+def target_facts(target: Target, sign_ins: Path | None = None) -> dict[str, Any]:
+    """What ``start.json`` says of the target and of ``sign_ins``, so that a sweep finds both."""
     return {
         "target": target.url,
         "deployment_id": target.deployment_id,
@@ -332,16 +333,8 @@ def target_facts(target: Target) -> dict[str, Any]:
         "proxy": target.proxy_url,
         "proxy_login_env": target.proxy_login_env,
         "sources": list(target.sources),
+        SIGN_INS: None if sign_ins is None else str(sign_ins.resolve()),
     }
-
-
-SIGN_INS = "sign_ins"
-"""Key of the file that the run's guests were signed in from: its path, never what is in it."""
-
-
-def sign_ins_fact(file: Path | None) -> dict[str, Any]:
-    """What ``start.json`` says of the sign-ins, so that a sweep finds them."""
-    return {SIGN_INS: None if file is None else str(file.resolve())}
 
 
 def read_label(directory: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import json
 from argparse import Namespace
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -138,7 +139,7 @@ def test_the_master_tells_its_workers_what_was_learnt(
     write_stamp(tmp_path, resolve_target(URL, tmp_path / "no"), passed=True, learned=LEARNED)
     assert read_options(options).learned == LEARNED
     options.reports = str(tmp_path / "elsewhere")
-    setattr(options, "harness_learned", LEARNED.as_dict())  # noqa: B010 - as Locust hands it on
+    setattr(options, "harness_learned", asdict(LEARNED))  # noqa: B010 - as Locust hands it on
     assert read_options(options).learned == LEARNED
 
 

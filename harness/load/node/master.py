@@ -1,6 +1,7 @@
 """The master of a run on several processes: no guest runs in it; it leads those that have some."""
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ class MasterNode(Leader):
         # Attributes that are added to Locust's options travel to the workers with their orders.
         parsed = self.environment.parsed_options
         setattr(parsed, RUN_ID, directory.name)
-        setattr(parsed, LEARNED, {} if options.learned is None else options.learned.as_dict())
+        setattr(parsed, LEARNED, {} if options.learned is None else asdict(options.learned))
         setattr(parsed, SHARES, self._open_shares(directory))
         self._order_everybody()
 

@@ -3,6 +3,7 @@
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -35,7 +36,6 @@ from harness.rundir.layout import (
     make_run_directory,
     new_run_id,
     others_may_write,
-    sign_ins_fact,
     target_facts,
 )
 from harness.streams import open_console
@@ -249,10 +249,9 @@ class Leader(Node):
         begin_run(
             directory,
             started=utc_iso(),
-            **target_facts(options.target),
-            **sign_ins_fact(options.guest_options.sign_ins_file),
+            **target_facts(options.target, options.guest_options.sign_ins_file),
             platform=options.terms.platform_facts,
-            learned=None if options.learned is None else options.learned.as_dict(),
+            learned=None if options.learned is None else asdict(options.learned),
             locustfile=parsed.locustfile,
             objectives=[
                 *own_objectives(),
