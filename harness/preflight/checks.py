@@ -134,16 +134,10 @@ def check_schedule(
         text = f"closed workload of {at_once} guests: the service decides how often they connect"
         return [Check("connections", SKIPPED, text), *requests]
     per_min = peak_per_s * 60
-    over = per_min > limit
-    return [
-        Check(
-            "connections",
-            FAIL if over else OK,
-            f"up to {per_min:,.4g} per minute; the limit is {limit:,}"
-            + (": lower the rate, or ask for a higher limit" if over else ""),
-        ),
-        *requests,
-    ]
+    text = f"up to {per_min:,.4g} per minute; the limit is {limit:,}"
+    if per_min > limit:
+        text += ": lower the rate, or ask for a higher limit"
+    return [Check("connections", FAIL if per_min > limit else OK, text), *requests]
 
 
 def check_limits(limits: Mapping[str, int], *, connections_per_min: int | None) -> list[Check]:
@@ -158,11 +152,8 @@ def check_limits(limits: Mapping[str, int], *, connections_per_min: int | None) 
     for key, limit in limits.items():
         if 0 < limit < kept[key]:
             text = f"the organisation allows {limit:,} {WORDS[key]}, guests keep to {kept[key]:,}: "
-            text += (
-                f"write connections_per_minute = {limit}"
-                if key == CONNECTIONS
-                else "make their stories slower"
-            )
+            write = f"write connections_per_minute = {limit}"
+            text += write if key == CONNECTIONS else "make their stories slower"
             checks.append(Check("limits", WARN, text))
     if not checks:
         listed = ", ".join(f"{limit:,} {WORDS[key]}" for key, limit in limits.items() if limit)
@@ -175,12 +166,10 @@ def check_clock(offset_s: float | None) -> Check:
     if offset_s is None:
         return Check("clock", SKIPPED, "the service sent no time")
     off = abs(offset_s) > CLOCK_OFF_S
-    return Check(
-        "clock",
-        WARN if off else OK,
-        f"{round(offset_s):+d} s compared with the service's"
-        + (": it would be hard to find sessions by their time" if off else ""),
-    )
+    text = f"{round(offset_s):+d} s compared with the service's"
+    if off:
+        text += ": it would be hard to find sessions by their time"
+    return Check("clock", WARN if off else OK, text)
 
 
 def check_calibration(
@@ -196,29 +185,19 @@ def check_calibration(
     ``safe_per_s`` are new guests a second, ``room`` is how many sessions fit; None: not known.
     ``disturbed`` says that other work made the figures lower.
     """
-    checks = []
+    name, checks = "calibration", []
     if peak_per_s is not None and safe_per_s is None:
-        checks.append(Check("calibration", WARN, "it has no figure for new guests per second"))
+        checks.append(Check(name, WARN, "it has no figure for new guests per second"))
     elif peak_per_s is not None and safe_per_s is not None:
         over = peak_per_s > safe_per_s
-        checks.append(
-            Check(
-                "calibration",
-                WARN if over else OK,
-                f"up to {peak_per_s:,.3g} new guests per second; this machine can generate "
-                f"{safe_per_s:,.3g}"
-                + (f" (measured {disturbed})" if disturbed else "")
-                + (": use more processes or machines, or its lag spoils the figures" * over),
-            )
-        )
+        text = f"up to {peak_per_s:,.3g} new guests per second; this machine can generate "
+        text += f"{safe_per_s:,.3g}" + (f" (measured {disturbed})" if disturbed else "")
+        if over:
+            text += ": use more processes or machines, or its lag spoils the figures"
+        checks.append(Check(name, WARN if over else OK, text))
     if room is not None and at_once > room:
-        checks.append(
-            Check(
-                "calibration",
-                WARN,
-                f"{at_once:,} sessions at once; this machine has room for {room:,}",
-            )
-        )
+        text = f"{at_once:,} sessions at once; this machine has room for {room:,}"
+        checks.append(Check(name, WARN, text))
     return checks
 
 
