@@ -273,9 +273,6 @@ def deferred_stops() -> Iterator[None]:
     that takes long belongs in here. The new process is not affected: what is caught is not
     inherited.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals are handled elsewhere
-        return
     came: list[int] = []
     try:
         with handling(dict.fromkeys(heeded(), lambda number, _: came.append(number))):
@@ -287,7 +284,10 @@ def deferred_stops() -> Iterator[None]:
 
 @contextmanager
 def handling(handlers: Mapping[int, Handler]) -> Iterator[None]:
-    """Signals have these handlers until the end of the block."""
+    """Signals have these handlers until the end of the block, if this is the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are handled elsewhere
+        return
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
@@ -318,9 +318,6 @@ def terminated_as_by_hand() -> Iterator[None]:
 
     A terminal that closes may hang up twice: only the first time counts.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def hung_up(number: int, frame: FrameType | None) -> None:
         signal.signal(number, lambda *_: None)
@@ -330,8 +327,8 @@ def terminated_as_by_hand() -> Iterator[None]:
         signal.SIGTERM: signal.default_int_handler,
         signal.SIGHUP: hung_up,
     }
-    by_default = {one for one in handlers if signal.getsignal(one) is signal.SIG_DFL}
-    with handling({number: handlers[number] for number in by_default}):
+    defaults = [number for number in handlers if signal.getsignal(number) is signal.SIG_DFL]
+    with handling({number: handlers[number] for number in defaults}):
         yield
 
 
