@@ -327,12 +327,11 @@ def resolve_target(
             f"the target {text!r} is not a websocket URL, and there is no {file} with names of "
             "targets (harness target init writes one)"
         )
-    changes: dict[str, Any] = {}
-    if ca_file:
-        changes["ca_file"] = Path(ca_file)
-    if origin:
-        changes["origin"] = origin
-    target = replace(named.target, **changes)
+    target = replace(
+        named.target,
+        ca_file=Path(ca_file) if ca_file else named.target.ca_file,
+        origin=origin or named.target.origin,
+    )
     target.proxy_login()  # missing, it would fail each connection
     return replace(named, target=target)
 
@@ -430,19 +429,15 @@ def parse_window(text: str) -> tuple[time, time] | None:
 def domain_of(host: str) -> str:
     """``mypurecloud.de`` of ``webmessaging.mypurecloud.de``; empty for any other host."""
     name, _, domain = host.lower().partition(".")
-    known = {domain for domain, _ in REGIONS.values()}
-    return domain if name == "webmessaging" and domain in known else ""
+    return domain if name == "webmessaging" and domain in dict(REGIONS.values()) else ""
 
 
 def _zone(table: Mapping[str, Any], host: str) -> ZoneInfo | None:
     region = table.get("region", "")
     if region and region not in REGIONS:
         raise ConfigError(f"region: {region!r} is not known; there are: {', '.join(REGIONS)}")
-    name = table.get("time_zone", "")
-    if not name and region:
-        name = REGIONS[region][1]
-    if not name and (domain := domain_of(host)):
-        name = next(zone for known, zone in REGIONS.values() if known == domain)
+    domain = REGIONS[region][0] if region else domain_of(host)
+    name = table.get("time_zone") or dict(REGIONS.values()).get(domain)
     if not name:
         return None
     try:
