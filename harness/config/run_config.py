@@ -177,6 +177,7 @@ HANDED_OUT = Setting(
     variable="HARNESS_HANDED_OUT", help="folder of the files that a worker has from its master"
 )
 
+BETWEEN_PROCESSES = (RUN_ID, SIMULATOR, SEARCH, FROM_MASTER, HANDED_OUT)
 BEHAVIOUR = (
     CONNECTIONS, PACE, HISTORY, MAX_CONNECTION_AGE, AUTO_JOIN, SIGN_INS, GREETS, TURNS,
     TURN_SILENCE, REPLIES, WEBSOCKETS, LISTEN,
@@ -189,18 +190,7 @@ LOCUST_OPTIONS = (
 PARAMETERS = (RATE, OVER, STAY, SILENCE, OCCUPANCY, ARRIVALS, SEED)
 """Those that ready locustfiles ask for while they are imported."""
 SETTINGS: Mapping[str, Setting] = MappingProxyType(
-    {
-        one.variable: one
-        for one in (
-            *LOCUST_OPTIONS,
-            *PARAMETERS,
-            RUN_ID,
-            SIMULATOR,
-            SEARCH,
-            FROM_MASTER,
-            HANDED_OUT,
-        )
-    }
+    {one.variable: one for one in (*LOCUST_OPTIONS, *PARAMETERS, *BETWEEN_PROCESSES)}
 )
 
 LIFELINE = "HARNESS_LIFELINE"
