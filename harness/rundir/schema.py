@@ -359,11 +359,7 @@ class How(Part):
 class RunRecord(Part):
     """All of ``run.json``."""
 
-    model_config = ConfigDict(
-        extra="allow",
-        frozen=True,
-        title="run.json of the harness, version 1",
-    )
+    model_config = ConfigDict(title="run.json of the harness, version 1")
 
     schema_version: Annotated[int, Field(alias="schema", ge=1)]
     run_id: str
