@@ -40,18 +40,18 @@ def run(args: Namespace) -> int:
         for directory, leftovers in left.items():
             rows = [leftover_row(leftover, whole=args.show_tokens) for leftover in leftovers]
             show_leftovers(directory, leftovers, rows)
-    for directory in runs:
-        if gone := read_account(directory).disconnected:
+    accounts = {directory: read_account(directory) for directory in runs}
+    for directory, account in accounts.items():
+        if gone := account.disconnected:
             print(
                 f"{directory.name}: {gone:,} more sessions were only disconnected by the Platform "
                 "API: nobody is held by them, and they lapse by themselves",
                 file=sys.stderr,
             )
-    accounts = [read_account(directory) for directory in runs]
-    unsure = [damage for account in accounts for damage in account.damaged]
+    unsure = [damage for account in accounts.values() for damage in account.damaged]
     unsure += [
         f"{worker} was lost on another machine: what it opened in its last second may not be listed"
-        for account in accounts
+        for account in accounts.values()
         for worker in account.cut_off
     ]
     for why in unsure:

@@ -90,12 +90,13 @@ def _main(argv: Sequence[str]) -> int:
             print(f"harness {__version__}")
             return ExitCode.PASS
     import click
+    from click.shell_completion import shell_complete
 
     from harness.cli.parsing import Commands, refusal
 
     commands = Commands(COMMANDS, command_of)
     if instruction := ENVIRONMENT.get(COMPLETION):
-        return commands.complete(COMPLETION, instruction)
+        return shell_complete(commands, {}, "harness", COMPLETION, instruction)
     try:
         with machine.terminated_as_by_hand(), commands.make_context("harness", words) as context:
             machine.check_platform()

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem, shell_complete
+from click.shell_completion import CompletionItem
 
 from harness.config.run_config import REPORTS, TARGETS, Setting
 from harness.errors import ConfigError, HarnessError
@@ -224,12 +224,7 @@ class Command(click.Command):
 
     def _joined(self, words: list[str]) -> list[str]:
         """The words of an option that takes several, as one."""
-        several = {
-            name
-            for param in self.params
-            if isinstance(param, Option) and param.takes_words
-            for name in param.opts
-        }
+        several = _names(one for one in self.params if isinstance(one, Option) and one.takes_words)
         joined: list[str] = []
         taking = False
         for word in words:
@@ -333,10 +328,6 @@ class Commands(click.Group):
         """The commands that begin so; none is imported for it."""
         named = ((name, text) for name, text in self._lines.items() if name.startswith(incomplete))
         return [CompletionItem(name, help=text) for name, text in named]
-
-    def complete(self, variable: str, instruction: str) -> int:
-        """Answer a shell, which has asked by ``instruction`` in that variable."""
-        return shell_complete(self, {}, "harness", variable, instruction)
 
 
 NAMED = 3

@@ -35,10 +35,6 @@ class Hit:
     line: str
 
 
-def _path(topic: str) -> Path:
-    return TABLES.get(topic, FOLDER / f"{topic}.md")
-
-
 def topics() -> dict[str, str]:
     """Topic → its title: the pages, then the tables."""
     names = (*TOPICS, *TABLES)
@@ -50,7 +46,7 @@ def page(topic: str) -> str:
     if topic not in TOPICS and topic not in TABLES:
         known = ", ".join((*TOPICS, *TABLES))
         raise ConfigError(f"there is no topic {topic!r}; there are: {known}")
-    return _path(topic).read_text(encoding="utf-8")
+    return TABLES.get(topic, FOLDER / f"{topic}.md").read_text(encoding="utf-8")
 
 
 def search(word: str) -> Iterator[Hit]:
