@@ -48,8 +48,8 @@ def run(args: Namespace) -> int:
         while (load := next_rate(search.plan, search.tried)) is not None:
             number = len(search.levels) + 1
             with console.status(f"level {number}: {answers.figure_of(by, load)} {by.unit}"):
-                level = run_level(search, load, target, console.print, ca_file=ca_file)
-            answers.show_level(number, by, load, level, console)
+                run_level(search, load, target, console.print, ca_file=ca_file)
+            answers.show_level(by, search.levels, console)
     except ConfigError as error:
         if not search.levels:
             raise

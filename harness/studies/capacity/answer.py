@@ -36,7 +36,6 @@ from harness.report.html.page import (
 from harness.report.story import Row
 from harness.report.wording import capital, in_words, sentence
 from harness.studies.capacity.holding import Judged
-from harness.studies.capacity.level import Level
 from harness.studies.capacity.models import FEWEST_LEVELS, fit_queue, fit_scalability
 from harness.studies.capacity.search import Answer, AnswerKind, Raised
 from harness.units import duration_text, figure_text
@@ -247,13 +246,19 @@ def figure_of(by: Raised, load: float) -> str:
     return f"{by.shown(load):,.1f}" if by is Raised.RATE else f"{load:,.0f}"
 
 
-def show_level(number: int, by: Raised, load: float, level: Level, console: Console) -> None:
-    _, _, style = LOOKS[level.judged]
-    why = level.reason or ", ".join(f"{text}: {figure}" for text, figure in level.figures.items())
-    if level.note:
-        why += f" ({level.note})"
-    at = f"level {number:>2}  {figure_of(by, load):>8} {by.unit}"
-    console.print(Text.assemble(f"{at}  ", (f"{level.judged:<12}", style), f" {why}"))
+def show_level(by: Raised, levels: Levels, console: Console) -> None:
+    """The last of the levels."""
+    level = levels[-1]
+    _, _, style = LOOKS[level["judged"]]
+    at = f"level {len(levels):>2}  {figure_of(by, by.load_of(level)):>8} {by.unit}"
+    shown = (f"{level['judged']:<12}", style)
+    console.print(Text.assemble(f"{at}  ", shown, f" {_figures(level)}"))
+
+
+def _figures(level: Mapping[str, Any]) -> str:
+    """What decided, or else every figure; and what became of the level while it was held."""
+    figures = ", ".join(f"{text}: {figure}" for text, figure in level["figures"].items())
+    return (level["reason"] or figures) + (f" ({level['note']})" if level.get("note") else "")
 
 
 def show(by: Raised, answer: Answer, shown: Mapping[str, Any], console: Console) -> None:
@@ -368,7 +373,6 @@ def _levels(by: Raised, levels: Levels) -> Section:
     for one in levels:
         load = by.load_of(one)
         words, tone, _ = LOOKS[one["judged"]]
-        figures = ", ".join(f"{text}: {figure}" for text, figure in one["figures"].items())
         rows.append(
             (
                 _number(by.shown(load)) if by is Raised.RATE else f"{load:,.0f}",
@@ -376,7 +380,7 @@ def _levels(by: Raised, levels: Levels) -> Section:
                 words + (", held again" if one.get("again") else ""),
                 _beside(by, one),
                 _number(one["replies_per_s"]),
-                (one["reason"] or figures) + (f" ({one['note']})" if one.get("note") else ""),
+                _figures(one),
             )
         )
     raised, beside, what = ("Guests at once", "Guests a minute", "how many guests were in session")

@@ -1,7 +1,6 @@
 """A capacity search on disk: what was asked, the levels tried, and how one level is run.
 
-What a capacity search is given in files, looked at before there is a folder: objectives,
-locustfile, the simulator's profile, the target.
+All that it is given is looked at before there is a folder.
 """
 
 import sys
@@ -27,7 +26,6 @@ from harness.simulator import options as simulator_options
 from harness.studies.capacity.holding import Holding, Judged, Look
 from harness.studies.capacity.level import (
     GENERATORS_OWN,
-    Level,
     judge_run,
     judged_so_far_s,
     look_at,
@@ -235,7 +233,7 @@ def resume_search(directory: Path) -> Search:
 
 def run_level(
     search: Search, load: float, target: str, say: Say, *, ca_file: str | None = None
-) -> Level:
+) -> None:
     """Run one level and add it to the search; ``load`` in its unit. Raises ConfigError."""
     began = time.monotonic()
     warmup_s = seconds(search.options["warm_up"])
@@ -292,7 +290,6 @@ def run_level(
         }
     )
     search.save()
-    return level
 
 
 @dataclass(frozen=True, slots=True)
