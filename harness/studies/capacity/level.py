@@ -1,7 +1,6 @@
-"""One level of a capacity search, judged from its run directory.
+"""One level of a capacity search, judged from its run directory, also while it goes on.
 
-How the objectives stand in a part of a run: by the intervals of their figures, where there are
-such. Read from the files that the run's processes write, so also while it goes on.
+Its objectives stand by the intervals of their figures, where there are such.
 """
 
 from collections import Counter, defaultdict
@@ -133,44 +132,40 @@ class Written:
         return {second: combined(parts) for second, parts in seconds.items()}
 
 
-def read_standings(
-    written: Written,
-    objectives: Sequence[Objective],
-    window: Window,
-    *,
-    progress: float,
-    verdicts: Mapping[str, str],
-    whole: Measurements | None = None,
-) -> dict[str, ObjectiveStanding]:
-    """How each objective stands that can be judged by now, by its text.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a run, after so much of its longest time (``progress``, as in ``holding``).
 
-    ``verdicts`` are those of the finished run; they decide what has no interval, such as a count.
     ``whole`` is all that a finished run has measured: what was begun in the window and failed
     after it, or was still waited for at the end, counts.
     """
-    part = _Part(written, window, progress, whole)
-    standings = {
-        one.text: part.standing(one, verdicts.get(one.text, ""))
-        for one in objectives
-        if one.subject not in GENERATORS_OWN
-    }
-    for operation in ERRORS_OF:
-        mine = [one for one in objectives if one.subject == operation and one.unit is Unit.SHARE]
-        limited = {one.figure for one in mine}
-        standings[f"{operation} errors <= {MOST_ERRORS:.0%}"] = part.errors_of(operation, limited)
-    return {text: one for text, one in standings.items() if one is not None}
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """The judged part of a run, as :func:`read_standings` is given it."""
 
     written: Written
     window: Window
-    progress: float
-    whole: Measurements | None
+    progress: float = 1.0
+    whole: Measurements | None = None
 
-    def standing(self, objective: Objective, verdict: str) -> ObjectiveStanding | None:
+    def standings(
+        self, objectives: Sequence[Objective], verdicts: Mapping[str, str]
+    ) -> dict[str, ObjectiveStanding]:
+        """How each objective stands that can be judged by now, by its text.
+
+        ``verdicts`` are those of the finished run; they decide what has no interval, such as a
+        count. Raises ConfigError for a damaged histogram.
+        """
+        standings = {
+            one.text: self._standing(one, verdicts.get(one.text, ""))
+            for one in objectives
+            if one.subject not in GENERATORS_OWN
+        }
+        shares = {(one.subject, one.figure) for one in objectives if one.unit is Unit.SHARE}
+        for operation in ERRORS_OF:
+            limited = {figure for subject, figure in shares if subject == operation}
+            errors = self._errors_of(operation, limited)
+            standings[f"{operation} errors <= {MOST_ERRORS:.0%}"] = errors
+        return {text: one for text, one in standings.items() if one is not None}
+
+    def _standing(self, objective: Objective, verdict: str) -> ObjectiveStanding | None:
         """How an objective stands; None where that can't be told by now."""
         nothing: ObjectiveStanding | None = None
         if objective.op in (Op.LESS, Op.AT_MOST):
@@ -188,7 +183,7 @@ class _Part:
         stands = Standing.MET if verdict == Verdict.PASS else Standing.MISSED
         return ObjectiveStanding(Shown(standing=stands), verdict)
 
-    def errors_of(self, operation: str, limited: Collection[str]) -> ObjectiveStanding | None:
+    def _errors_of(self, operation: str, limited: Collection[str]) -> ObjectiveStanding | None:
         """The errors of an operation that no objective limits; None where there are none."""
         if "errors" in limited:
             return None
@@ -361,7 +356,7 @@ def look_at(
 def _shows(written: Written, objectives: Sequence[Objective], warmup_s: float) -> Shows:
     def shows(begin_s: float, end_s: float, progress: float) -> dict[str, Shown]:
         window = written.window(warmup_s, begin_s=begin_s, end_s=end_s)
-        standings = read_standings(written, objectives, window, progress=progress, verdicts={})
+        standings = Part(written, window, progress).standings(objectives, {})
         return {text: one.shown for text, one in standings.items()}
 
     return shows
@@ -395,9 +390,7 @@ def judge_run(
     objectives = _parsed(verdicts or DEFAULT_OBJECTIVES, directory)
     progress = min(1.0, length_s / holding.longest_s)
     whole = read_measurements(directory)
-    standings = read_standings(
-        written, objectives, window, progress=progress, verdicts=verdicts, whole=whole
-    )
+    standings = Part(written, window, progress, whole).standings(objectives, verdicts)
     standings |= _within_chance(objectives, record, standings)
     shows = _shows(written, objectives, warmup_s)
     seen = look(holding, shows, begin_s, begin_s + length_s)

@@ -22,11 +22,11 @@ from harness.measure.snapshot import IntervalWriter
 from harness.measure.statistics import Estimate
 from harness.studies.capacity.holding import Holding, Judged, Standing, judge_level, standing
 from harness.studies.capacity.level import (
+    Part,
     Written,
     judge_run,
     judged_so_far_s,
     look_at,
-    read_standings,
 )
 
 MS = 1_000_000
@@ -187,7 +187,7 @@ def test_an_objective_of_the_user_says_how_much_may_be_refused(tmp_path: Path) -
     objectives = [parse_objective("delivered rate_limited < 40%")]
     directory = level(tmp_path, reply_ms=100, refused=35)
     window = Written(directory).window(20)
-    standings = read_standings(Written(directory), objectives, window, progress=1, verdicts={})
+    standings = Part(Written(directory), window).standings(objectives, {})
     assert {text: one.shown.standing for text, one in standings.items()} == {
         "delivered rate_limited < 40%": Standing.MET
     }
@@ -418,9 +418,8 @@ def run(directory: Path, *, errors_of_100: int, early: int = 0) -> Path:
 def test_by_interval(tmp_path: Path, text: str, errors_of_100: int, expected: Standing) -> None:
     directory = run(tmp_path, errors_of_100=errors_of_100, early=50)
     window = Written(directory).window(10)
-    standings = read_standings(
-        Written(directory), [parse_objective(text)], window, progress=1.0, verdicts={text: "FAIL"}
-    )
+    part = Part(Written(directory), window)
+    standings = part.standings([parse_objective(text)], {text: "FAIL"})
     assert standings[text].shown.standing is expected
     assert standings[text].bounded
     reading = standings[text].shown.reading
@@ -435,11 +434,9 @@ def test_what_has_no_interval_stands_by_the_runs_verdict(tmp_path: Path) -> None
     window = Written(directory).window(10, end_s=5)
     assert window.length_s == pytest.approx(5)
     for verdict, expected in (("PASS", Standing.MET), ("FAIL", Standing.MISSED)):
-        standings = read_standings(
-            Written(directory), objectives, window, progress=1, verdicts={text: verdict}
-        )
+        standings = Part(Written(directory), window).standings(objectives, {text: verdict})
         assert {name: one.shown.standing for name, one in standings.items()} == {text: expected}
-    assert read_standings(Written(directory), objectives, window, progress=1, verdicts={}) == {}
+    assert Part(Written(directory), window).standings(objectives, {}) == {}
 
 
 def test_a_run_without_data_is_refused(tmp_path: Path) -> None:
