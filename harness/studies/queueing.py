@@ -84,13 +84,9 @@ class Queue(_Servers):
 
     def served_within(self, wait_s: float) -> float:
         """P(an arrival is served after a wait of at most wait_s)."""
-        return 1.0 - self.wait_above(wait_s)
-
-    def wait_above(self, wait_s: float) -> float:
-        """P(wait > wait_s)."""
         if self.utilisation >= 1:
-            return 1.0
-        return self.wait_probability * exp(-self._drain_per_s * wait_s)
+            return 0.0
+        return 1.0 - self.wait_probability * exp(-self._drain_per_s * wait_s)
 
     def response_above(self, time_s: float) -> float:
         """P(queue and service > time_s)."""
