@@ -80,9 +80,8 @@ def find_limit(seconds: Sequence[Second]) -> Rate | None:
     best: Rate | None = None
     bad = 0
     for window in windows:
-        lag, answer = (
-            median(getattr(second, name) for second in window) for name in ("lag_ms", "answer_ms")
-        )
+        lag = median(second.lag_ms for second in window)
+        answer = median(second.answer_ms for second in window)
         if lag > SPOILED_MS or answer > SLOW_MS:
             bad += 1
             if bad == SPOILED_IN_A_ROW:

@@ -28,7 +28,7 @@ from harness.machine import (
     available_memory_mb,
     usable_cores,
 )
-from harness.measure.histogram import Histogram
+from harness.measure.histogram import decoded
 from harness.measure.model import Phase
 from harness.measure.recorder import LAG_LOOP, service_tag
 from harness.measure.snapshot import read_histograms, read_intervals
@@ -258,22 +258,21 @@ def read_rise(directory: Path, operation: str) -> list[Second]:
             ok = interval.outcomes.get(operation, {}).get("ok", 0)
             done[at] = done.get(at, 0) + ok / interval.length_s
     lag: dict[int, float] = {}
-    answers: dict[int, Histogram] = {}
+    answers: dict[int, list[str]] = {}
     for path in RunDirectory(directory).all_histograms():
         for line in read_histograms(path):
             at = int(line.started_s + line.length_s / 2)
             if line.tag == LAG_LOOP:
-                one = Histogram()
-                one.merge_encoded(line.encoded)
-                lag[at] = max(lag.get(at, 0.0), one.percentile_ms(99.0) or 0.0)
+                p99 = decoded([line.encoded]).percentile_ms(99.0) or 0.0
+                lag[at] = max(lag.get(at, 0.0), p99)
             elif line.tag == service_tag(operation):
-                answers.setdefault(at, Histogram()).merge_encoded(line.encoded)
+                answers.setdefault(at, []).append(line.encoded)
     whole = min(last.values(), default=0)
     return [
         Second(
             done=done[at],
             lag_ms=lag.get(at, 0.0),
-            answer_ms=(answers[at].percentile_ms(50.0) or 0.0) if at in answers else 0.0,
+            answer_ms=decoded(answers.get(at, [])).percentile_ms(50.0) or 0.0,
         )
         for at in sorted(done)
         if at <= whole

@@ -273,17 +273,13 @@ def look(
         begin_s = (begin_s + end_s) / 2
     last_s = min(max(begin_s + holding.longest_s, holding.settle_s), holding.whole_s)
     enough = enough and end_s - begin_s >= least_s
+    next_s = end_s * 2
+    if end_s < holding.settle_s < next_s:
+        next_s = holding.settle_s
     return Look(
         begin_s=begin_s,
         change=change,
-        next_s=None if enough or end_s >= last_s else _next(holding, end_s, last_s),
+        next_s=None if enough or end_s >= last_s else min(next_s, last_s),
         clear=clear,
         reading=reading,
     )
-
-
-def _next(holding: Holding, end_s: float, last_s: float) -> float:
-    twice = end_s * 2
-    if end_s < holding.settle_s < twice:
-        return min(holding.settle_s, last_s)
-    return min(twice, last_s)

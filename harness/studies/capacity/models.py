@@ -1,15 +1,12 @@
-"""The Universal Scalability Law fitted to throughput at several levels of concurrency.
+"""What several levels of load say together: two laws, and where a curve meets its limit.
 
-X(N) = lambda N / (1 + sigma (N - 1) + kappa N (N - 1)): lambda is the throughput of one, sigma the
-share of work that has to queue (contention), kappa the cost of keeping copies in step (coherency).
+The Universal Scalability Law fitted to throughput at several levels of concurrency: X(N) =
+lambda N / (1 + sigma (N - 1) + kappa N (N - 1)); lambda is the throughput of one, sigma the share
+of work that has to queue (contention), kappa the cost of keeping copies in step (coherency).
 N. J. Gunther, Guerrilla Capacity Planning (2007), chapters 4 to 6.
 
-The M/M/c queue that fits percentiles of response times measured at several rates.
-
-Where it fits, the limit can be predicted from the queue's closed form and held against the one that
-was found; where it does not, that is said. L. Kleinrock, Queueing Systems I (1975), section 3.5.
-
-Where a curve that rises with the load meets its limit, read from several levels at once.
+The M/M/c queue that fits percentiles of response times measured at several rates. Its closed form
+predicts the limit (L. Kleinrock, Queueing Systems I (1975), section 3.5).
 
 A level near the limit is rarely clear by itself, but some of them together tell well where the
 curve crosses: a straight line through their readings, each weighed by its error, and the interval
@@ -76,7 +73,7 @@ def fit_scalability(concurrency: Sequence[float], throughput: Sequence[float]) -
     Errors of measured throughput grow with it, so relative residuals are made small only when
     judging; the fit itself uses absolute ones as the published examples do.
     """
-    n, x = _checked(concurrency, throughput)
+    n, x = _checked("scalability", concurrency, throughput)
     start = _start(n, x)
     scale = np.array([start[0], 0.1, 0.01])
 
@@ -160,14 +157,14 @@ def _doubts(law: Scalability, n: Floats, residuals: Floats) -> Iterator[str]:
         yield "sigma is 1 or more: throughput does not grow at all"
 
 
-def _checked(concurrency: Sequence[float], throughput: Sequence[float]) -> tuple[Floats, Floats]:
-    n, x = np.asarray(concurrency, dtype=float), np.asarray(throughput, dtype=float)
+def _checked(law: str, loads: Sequence[float], figures: Sequence[float]) -> tuple[Floats, Floats]:
+    n, x = np.asarray(loads, dtype=float), np.asarray(figures, dtype=float)
     if n.shape != x.shape or n.ndim != 1:
-        raise ConfigError("scalability: expected as many concurrencies as throughputs")
+        raise ConfigError(f"{law}: expected as many loads as figures")
     if not (np.isfinite(n).all() and np.isfinite(x).all() and (n > 0).all() and (x > 0).all()):
-        raise ConfigError("scalability: expected numbers above zero")
-    if np.unique(n).size < 3:
-        raise ConfigError(f"scalability: {np.unique(n).size} different levels; it takes three")
+        raise ConfigError(f"{law}: expected numbers above zero")
+    if (different := np.unique(n).size) < 3:
+        raise ConfigError(f"{law}: {different} different levels; it takes three")
     return n, x
 
 
@@ -212,12 +209,7 @@ def fit_queue(rates: Sequence[float], times_s: Sequence[float], percent: float) 
 
     Raises ConfigError for fewer than three different rates, and for what is no number above zero.
     """
-    if len(rates) != len(times_s):
-        raise ConfigError("queue: expected as many rates as times")
-    if not all(isfinite(value) and value > 0 for value in (*rates, *times_s)):
-        raise ConfigError("queue: expected numbers above zero")
-    if len(set(rates)) < 3:
-        raise ConfigError(f"queue: {len(set(rates))} different rates; it takes three")
+    _checked("queue", rates, times_s)
     tried: dict[int, tuple[float, float]] = {}
 
     def error(servers: int) -> float:

@@ -8,6 +8,7 @@ before is one more.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from harness.config.run_config import SIMULATOR_NAME
 from harness.errors import ConfigError, ExitCode
@@ -89,8 +90,7 @@ SHARES_MATTER = 0.005
 """A share of errors that is higher by half a percentage point is worse."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class Difference(NamedTuple):
     """Something about how the runs were made that is not the same."""
 
     name: str
@@ -242,8 +242,7 @@ def compare(
     gate = list(named) or _gate_of(common)
     times = _times(bases, new_dir, rules, gate)
     counts = list(_counts((*bases, new_dir), (*records, new), rules, gate))
-    known = [change.figure for change in times]
-    known += [item.name for item in counts]
+    known = [change.figure for change in times] + [item.name for item in counts]
     for name in named:
         if name not in known:
             raise ConfigError(f"--figure: {name!r} is not compared; there are: {', '.join(known)}")

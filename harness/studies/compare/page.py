@@ -41,7 +41,7 @@ def _lines(comparison: Comparison) -> Iterator[str]:
     yield ""
     if comparison.differences:
         yield "How they were run differs:"
-        yield from _columns([[item.name, item.base, item.new] for item in comparison.differences])
+        yield from _columns(comparison.differences)
     else:
         yield "They were run alike."
     yield ""
@@ -77,7 +77,7 @@ def _lines(comparison: Comparison) -> Iterator[str]:
     yield from _columns([[item.name, item.base, item.new, item.word] for item in comparison.counts])
     yield ""
     yield "Generator:"
-    yield from _columns([[item.name, item.base, item.new] for item in comparison.health])
+    yield from _columns(comparison.health)
     yield ""
     yield comparison.summary
     yield comparison.assumption
@@ -142,7 +142,7 @@ def _page_why(comparison: Comparison, tone: str) -> Markup:
 
 
 def _page_how(comparison: Comparison) -> Section:
-    rows = [(item.name, item.base, item.new) for item in comparison.differences]
+    rows = comparison.differences
     table = Table("Differences", texts("What differs", "Base", "New"), rows, name="differences")
     blocks = [table if rows else Text("They were run alike.")]
     return Section("How they were run", blocks, key="how")
@@ -217,12 +217,11 @@ def _forest(change: Change, reach: float) -> Markup:
 def _page_counts(comparison: Comparison) -> list[Section]:
     columns = texts("What") + numbers("Base", "New")
     counts = [(item.name, item.base, item.new, _word(item.word)) for item in comparison.counts]
-    health = [(item.name, item.base, item.new) for item in comparison.health]
     return [
         Section(table.label, [table])
         for table in (
             Table("Errors, drops and leftovers", columns + texts("In a word"), counts),
-            Table("Generator health", columns, health),
+            Table("Generator health", columns, comparison.health),
         )
     ]
 

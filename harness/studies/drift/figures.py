@@ -195,8 +195,11 @@ def watched_of(series: Series) -> Iterator[Watched]:
         shares, trials = _error_shares(series, operation)
         how = absolute | {"matters": ERRORS_MATTER, "unit": "share"}
         yield from service(f"{operation} errors", shares, trials=trials, **how)
-    resumes = _per_minute(series, "reconnects")
-    yield from service("resumes a minute", resumes, matters=RESUMES_MATTER, fills=True, **absolute)
+    lost = series.counts.get("reconnects", [])
+    resumes: Values = [60 * (count or 0.0) / series.width_s for count in lost]
+    if any(resumes):
+        how = absolute | {"matters": RESUMES_MATTER, "fills": True}
+        yield from service("resumes a minute", resumes, **how)
     shares = occupancy_over_expected(series)
     how = {"matters": 0.1, "fills": True, "less_is_better": False}
     yield from service("occupancy over expected", shares, **how)
@@ -240,14 +243,6 @@ def _watched(
             less_is_better=less_is_better,
             **how,
         )
-
-
-def _per_minute(series: Series, name: str) -> Values:
-    """A count of the guests by the minute; nothing where it never happened."""
-    counted = series.counts.get(name, [])
-    if not any(counted):
-        return []
-    return [60 * (value or 0.0) / series.width_s for value in counted]
 
 
 def _error_shares(series: Series, operation: str) -> tuple[Values, Values]:

@@ -293,10 +293,6 @@ def _first(size: int) -> int:
     return max(SHORTEST_AFTER, round(size * SHORTEST_BEFORE_SHARE))
 
 
-def _last(size: int) -> int:
-    return size - max(SHORTEST_AFTER, round(size * LAST_SHARE))
-
-
 def _deviations(rows: Floats) -> Floats:
     """For each row and each place of a change, the absolute deviation from both medians."""
     size = rows.shape[1]
@@ -327,7 +323,8 @@ def _statistics(rows: Floats) -> tuple[Floats, Floats]:
     with np.errstate(divide="ignore", invalid="ignore"):
         gains = (whole[:, None] - parts) / parts
     gains = np.where(whole[:, None] > 0, gains, 0.0)  # one level all the time
-    return gains.max(axis=1), gains[:, _last(size) - _first(size)]
+    last = size - max(SHORTEST_AFTER, round(size * LAST_SHARE))
+    return gains.max(axis=1), gains[:, last - _first(size)]
 
 
 @lru_cache(maxsize=64)

@@ -161,12 +161,12 @@ def _read_machines(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
         calibration = read_calibration(path)
         best = calibration.best()
         carries["machine_processes"] = calibration.processes
-        if best.sessions is not None:
-            carries["machine_guests"] = float(best.sessions.room)
-        if best.guests is not None:
-            carries["machine_guests_per_s"] = best.guests.safe_per_s
-        if best.messages is not None:
-            carries["machine_messages_per_s"] = best.messages.safe_per_s
+        found = {
+            "machine_guests": best.sessions and float(best.sessions.room),
+            "machine_guests_per_s": best.guests and best.guests.safe_per_s,
+            "machine_messages_per_s": best.messages and best.messages.safe_per_s,
+        }
+        carries |= {name: figure for name, figure in found.items() if figure is not None}
         source = (
             f"machines like {calibration.host or 'this one'}, calibrated {calibration.made[:10]}"
         )
