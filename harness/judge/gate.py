@@ -316,12 +316,12 @@ def _margin(objective: Objective, figure: float) -> float:
 def _operation(objective: Objective, figures: Figures, percentile: Percentile) -> _Measured:
     name = objective.subject
     entry = _section(_section(figures, "operations"), name)
-    outcomes = _outcomes(entry)
-    if None in outcomes.values():
+    read = {word: _number(value) for word, value in _section(entry, "outcomes").items()}
+    if None in read.values():
         return _Measured(None, f"the outcomes of {name} are not all numbers")
-    ended = _sum(outcomes)
-    timed = _number(entry.get("count")) or 0.0
-    attempts = max(timed, ended)
+    outcomes = {word: number or 0.0 for word, number in read.items()}
+    ended, early = sum(outcomes.values()), _amount(entry, "cut_early")
+    attempts = max(_amount(entry, "count"), ended)
     if attempts <= 0:
         nothing = f"no {name} was measured"
         if objective.figure == "count":
@@ -329,16 +329,17 @@ def _operation(objective: Objective, figures: Figures, percentile: Percentile) -
         return _Measured(None, nothing)
     if objective.figure == "count":
         return _Measured(attempts)
-    doubt = _doubt(name, entry, figures, outcomes.get("ok") or 0.0)
+    doubt = _doubt(name, entry, figures, outcomes.get("ok", 0.0))
     if objective.unit is Unit.MS:
-        return _time(objective, entry, figures, percentile, doubt)
+        return _time(objective, entry, figures, percentile, outcomes, doubt)
     if ended <= 0:
         return _Measured(None, f"the outcomes of {name} are not in the record")
-    whole = ended if objective.figure == Outcome.CUT_SHORT else ended - _cut_early(entry)
+    # What was cut early says nothing, neither well nor ill: it is in no part and in no whole.
+    whole = ended if objective.figure == Outcome.CUT_SHORT else ended - early
     if objective.figure == "errors":
-        amount = whole - (outcomes.get("ok") or 0.0)
+        amount = whole - outcomes.get("ok", 0.0)
     else:
-        amount = outcomes.get(objective.figure) or 0.0
+        amount = outcomes.get(objective.figure, 0.0)
     if whole <= 0:
         return _Measured(None, f"each {name} was cut short by the end of the run")
     if objective.unit is not Unit.SHARE:
@@ -346,22 +347,9 @@ def _operation(objective: Objective, figures: Figures, percentile: Percentile) -
     return _Measured(amount / whole, doubt=doubt, sample=_of_share(amount, whole))
 
 
-def _outcomes(entry: Figures) -> dict[str, float | None]:
-    return {name: _number(value) for name, value in _section(entry, "outcomes").items()}
-
-
-def _sum(outcomes: Mapping[str, float | None]) -> float:
-    return sum(number or 0.0 for number in outcomes.values())
-
-
-def _cut_early(entry: Figures) -> float:
-    """How much says nothing, neither well nor ill: it is in no part of a share and in no whole."""
-    return _number(entry.get("cut_early")) or 0.0
-
-
 def _doubt(name: str, entry: Figures, figures: Figures, answers: float) -> str:
     """Why the answers of an operation can't be told apart."""
-    ambiguous = _number(entry.get("ambiguous")) or 0.0
+    ambiguous = _amount(entry, "ambiguous")
     if name in ("reply", "turn"):
         reason = _section(figures, "questions").get("doubtful_because")
         if reason:
@@ -375,7 +363,12 @@ def _doubt(name: str, entry: Figures, figures: Figures, answers: float) -> str:
 
 
 def _time(
-    objective: Objective, entry: Figures, figures: Figures, percentile: Percentile, doubt: str
+    objective: Objective,
+    entry: Figures,
+    figures: Figures,
+    percentile: Percentile,
+    outcomes: Mapping[str, float],
+    doubt: str,
 ) -> _Measured:
     name, kind = objective.subject, objective.kind or Kind.SERVICE
     if kind is Kind.CORRECTED and figures.get("workload") == "closed":
@@ -383,7 +376,7 @@ def _time(
             None, "a closed workload has no schedule that a time could be corrected by"
         )
     nothing = f"no {kind} time of {name} was measured"
-    if (_number(entry.get("count")) or 0.0) <= 0:
+    if _amount(entry, "count") <= 0:
         return _Measured(None, nothing)
     times, key = _section(entry, f"{kind}_ms"), _key(objective)
     value = _number(times.get(key))
@@ -394,25 +387,22 @@ def _time(
         value = _number(value_ms)
     if value is None:
         return _Measured(None, nothing, doubt=doubt)
-    outcomes = _outcomes(entry)
     if lower_bound and not (unsure and doubt):
         return _Measured(value, _never(entry, outcomes, kind), lower_bound=True)
     if unsure and not doubt:
-        cut = outcomes.get("cut_short") or 0.0
+        cut = outcomes.get("cut_short", 0.0)
         doubt = f"{cut:,.0f} were still waited for when the run ended"
-    whole = (_number(entry.get("count")) or 0.0) - sum(
-        _number(entry.get(left_out)) or 0.0 for left_out in ("ambiguous", "cut_early")
-    )
+    whole = _amount(entry, "count") - _amount(entry, "ambiguous") - _amount(entry, "cut_early")
     return _Measured(value, doubt=doubt, sample=_of_times(objective, whole, percentile))
 
 
-def _never(entry: Figures, outcomes: Mapping[str, float | None], kind: Kind) -> str:
+def _never(entry: Figures, outcomes: Mapping[str, float], kind: Kind) -> str:
     """How much never came, and what became of it."""
-    early = _cut_early(entry)
-    ended = _sum(outcomes) - early
-    late = {**outcomes, Outcome.CUT_SHORT: (outcomes.get(Outcome.CUT_SHORT) or 0.0) - early}
+    early = _amount(entry, "cut_early")
+    ended = sum(outcomes.values()) - early
+    late = {**outcomes, Outcome.CUT_SHORT: outcomes.get(Outcome.CUT_SHORT, 0.0) - early}
     failed = {name: number for name, number in late.items() if name != "ok" and number}
-    dropped = _number(entry.get("never_started")) or 0.0
+    dropped = _amount(entry, "never_started")
     if dropped and kind is Kind.CORRECTED:
         failed["dropped"] = dropped
         ended += dropped
@@ -432,7 +422,7 @@ def _of_group(objective: Objective, figures: Figures, *, unfinished: bool) -> _M
         return _Measured(None, f"{objective.subject} {objective.figure} is not in the record")
     whole = sum(part or 0.0 for part in parts)
     questions = objective.subject == "questions"
-    cut = _number(section.get("cut_short" if questions else "cut")) or 0.0
+    cut = _amount(section, "cut_short" if questions else "cut")
     if questions and objective.figure in ("asked", "answered", "cut_short"):
         cut = 0.0  # all of them count: no answer has come to these
     note = f"{cut:,.0f} more were cut short by the end of the run" if cut else ""
@@ -457,10 +447,9 @@ def _no_known_end(objective: Objective, section: Figures, value: float, whole: f
     """
     began, *ends = GROUPS[objective.subject]
     if objective.subject == "questions":  # of theirs, not each class is a way to end
-        unknown = _number(section.get("open")) or 0.0
+        unknown = _amount(section, "open")
     else:
-        ended = sum(_number(section.get(name)) or 0.0 for name in ends)
-        unknown = (_number(section.get(began)) or 0.0) - ended
+        unknown = _amount(section, began) - sum(_amount(section, name) for name in ends)
     if unknown <= 0 or objective.figure == began:
         return ""
     of = whole + unknown if objective.unit is Unit.SHARE else 1.0
@@ -534,7 +523,7 @@ def _counter(objective: Objective, figures: Figures) -> _Measured:
     value = None if known is None else _number(_section(figures, known.section).get(name))
     if value is None:
         return _Measured(None, f"{name} is not in the record")
-    opened = _number(_section(figures, "sessions").get("opened")) or 0.0
+    opened = _amount(_section(figures, "sessions"), "opened")
     if objective.unit is Unit.SHARE:
         if opened <= 0:
             return _Measured(None, "no session was opened")
@@ -551,6 +540,11 @@ def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if isfinite(value) and value >= 0 else None
+
+
+def _amount(section: Figures, name: str) -> float:
+    """A number of a section, zero where there is none."""
+    return _number(section.get(name)) or 0.0
 
 
 MissedSince = Mapping[Objective, float]
