@@ -187,7 +187,7 @@ def build_record(
         "forensics": {
             name: measured.counts.get(name, 0) for name in counters_of(Section.FORENSICS)
         },
-        "story_errors": errors_block(measured.counts),
+        "story_errors": _most_first(by_reason(measured.counts, STORY_ERROR), "what"),
         "mix": mix_block(measured.counts, start.get("mix") or {}),
         "how": {key: value for key, value in start.items() if key not in HOW_NOT}
         | read_label(directory),
@@ -369,13 +369,12 @@ def _advice(block: Mapping[str, Any], *, by_turns: bool) -> str:
 def stories_block(counts: Mapping[str, int]) -> dict[str, Any]:
     """The account of stories, and where they broke off, the most frequent first."""
     where = by_reason(counts, STORIES_BROKEN)
-    most = sorted(where.items(), key=lambda item: (-item[1], item[0]))
     return {
         "begun": counts.get(STORIES_BEGUN, 0),
         "finished": counts.get(STORIES_FINISHED, 0),
         "broken_off": sum(where.values()),
         "cut": counts.get(STORIES_CUT, 0),
-        "where": [{"step": step, "count": many} for step, many in most],
+        "where": _most_first(where, "step"),
         "told": sorted(by_reason(counts, STORIES_TOLD)),
     }
 
@@ -393,10 +392,9 @@ def guests_block(counts: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def errors_block(counts: Mapping[str, int]) -> list[dict[str, Any]]:
-    """The record's ``story_errors``: what ended stories, and how often, the most frequent first."""
-    rows = [{"what": what, "count": many} for what, many in by_reason(counts, STORY_ERROR).items()]
-    return sorted(rows, key=lambda entry: (-entry["count"], entry["what"]))
+def _most_first(counts: Mapping[str, int], name: str) -> list[dict[str, Any]]:
+    most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [{name: what, "count": many} for what, many in most]
 
 
 def mix_block(counts: Mapping[str, int], shares: Mapping[str, float]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ where ``gone`` says how many arrivals were a worker's until it had no part in th
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from math import ceil
 from pathlib import Path
 from types import MappingProxyType
@@ -242,15 +242,14 @@ def gaps(intervals: Iterable[Interval]) -> list[str]:
 def _longest_s(intervals: Sequence[Interval]) -> float:
     """Of the gaps of one process; 0 when there is none."""
     began_s = intervals[0].ended_s - intervals[0].length_s
-    before_s, longest_s = began_s, 0.0
-    for one in intervals:
-        allowed_s = TIMES * interval_s(before_s - began_s) + SPARE_S
-        # By the ends, so that a hole and an interval that is too long are the same thing.
-        step_s = one.ended_s - before_s
-        if step_s > allowed_s:
-            longest_s = max(longest_s, step_s)
-        before_s = one.ended_s
-    return longest_s
+    # By the ends, so that a hole and an interval that is too long are the same thing.
+    steps = pairwise([began_s, *(one.ended_s for one in intervals)])
+    too_long_s = (
+        ended_s - before_s
+        for before_s, ended_s in steps
+        if ended_s - before_s > TIMES * interval_s(before_s - began_s) + SPARE_S
+    )
+    return max(too_long_s, default=0.0)
 
 
 def left_out(damaged: Sequence[str]) -> list[str]:
@@ -375,8 +374,7 @@ def lost_arrivals(directory: Path, intervals: Sequence[Interval]) -> dict[str, i
     }
 
 
-JUDGED_FOR_ERRORS = ("connect", "session_open", "delivered", "reply")
-WORDS = MappingProxyType(
+JUDGED_FOR_ERRORS = MappingProxyType(
     {
         "connect": ("connects", "were refused or failed"),
         "session_open": ("openings of a session", "failed"),
@@ -412,14 +410,13 @@ def not_judged(operations: Mapping[str, Any], objectives: Iterable[Objective]) -
         if objective.figure == "errors" or objective.figure in tuple(Outcome)
     }
     sentences = []
-    for name in JUDGED_FOR_ERRORS:
+    for name, (what, became) in JUDGED_FOR_ERRORS.items():
         entry = operations.get(name)
         if entry is None or name in looked_at:
             continue
         failed = {word: many for word, many in entry["outcomes"].items() if word != Outcome.OK}
         many = sum(failed.values()) - entry.get("cut_early", 0)
         if many > 0:
-            what, became = WORDS[name]
             shown = ", ".join(f"{word} {number:,}" for word, number in failed.items())
             sentences.append(f"{many:,} of {entry['count']:,} {what} {became} ({shown})")
     return sentences

@@ -334,10 +334,7 @@ class Recorder:
         """For a recorder that has somebody to show the samples that ended well to."""
 
     def _outcomes(self, operation: str) -> Counter[Outcome]:
-        outcomes = self._now.outcomes.get(operation)
-        if outcomes is None:
-            outcomes = self._now.outcomes[operation] = Counter()
-        return outcomes
+        return self._now.outcomes.setdefault(operation, Counter())
 
     def _record(self, tag: str, durations_ns: Durations) -> None:
         histogram = self._now.histograms.get(tag)

@@ -38,19 +38,6 @@ class Estimate:
         return self.low is not None and self.high is not None
 
 
-def _share(percent: float) -> float:
-    if not 0 < percent < 100:
-        raise ConfigError(f"percentile: expected a number between 0 and 100, got {percent!r}")
-    return percent / 100.0
-
-
-def _tail(confidence: float) -> float:
-    """What an interval leaves out on each side."""
-    if not 0.5 <= confidence < 1:
-        raise ConfigError(f"confidence: expected 0.5 up to below 1, got {confidence!r}")
-    return (1 - confidence) / 2
-
-
 # Scipy is imported where there is enough for an interval: that takes 0.2 s, scipy.stats 0.8 s.
 
 
@@ -101,7 +88,9 @@ def estimate_share(blocks: Sequence[tuple[int, int]], *, confidence: float = 0.9
     """``blocks`` are (bad, all) of stretches of time, in order. Raises ConfigError for nonsense."""
     if any(not 0 <= bad <= whole for bad, whole in blocks):
         raise ConfigError("share: expected counts of bad outcomes among all")
-    tail = _tail(confidence)
+    if not 0.5 <= confidence < 1:
+        raise ConfigError(f"confidence: expected 0.5 up to below 1, got {confidence!r}")
+    tail = (1 - confidence) / 2  # what an interval leaves out on each side
     rows = np.array([block for block in blocks if block[1]], dtype=float)
     if not len(rows):
         return Share(figure=None, low=None, high=None, confidence=confidence)
@@ -166,7 +155,9 @@ class Blocks:
 
     def missing(self, percent: float) -> str:
         """Empty, or what is missing for an interval of this percentile."""
-        share = _share(percent)
+        if not 0 < percent < 100:
+            raise ConfigError(f"percentile: expected a number between 0 and 100, got {percent!r}")
+        share = percent / 100
         needed = ceil(round(TAIL_VALUES / min(share, 1 - share), 6))
         if self.count < needed:
             return f"has {self.count} values; p{percent:g} needs {needed}"

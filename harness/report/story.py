@@ -340,9 +340,7 @@ def length_rows(record: RunRecord) -> list[Row]:
     rows = []
     lengths = record.session_length_ms
     if lengths.p50 is not None:
-        known = (("p50", lengths.p50), ("p95", lengths.p95), ("max", lengths.max))
-        parts = [f"{name} {ms_text(value)}" for name, value in known if value is not None]
-        rows.append(Row("A session lasted", " · ".join(parts)))
+        rows.append(Row("A session lasted", _times_text(lengths, "p50", "p95", "max")))
     little = record.little
     if little is None or little.occupancy is None or little.expected_occupancy is None:
         return rows
@@ -352,6 +350,13 @@ def length_rows(record: RunRecord) -> list[Row]:
     )
     note = "" if little.off is None else f"{percent_text(little.off)} apart"
     return [*rows, Row("Guests in session at once", figure, note)]
+
+
+def _times_text(times: Times, *names: str) -> str:
+    """Those that are known: ``p50 1.2 s · p99.9 3 s``."""
+    known = {name.replace("_", "."): getattr(times, name) for name in names}
+    parts = [f"{name} {ms_text(value)}" for name, value in known.items() if value is not None]
+    return " · ".join(parts) or UNKNOWN
 
 
 def time_text(figures: OperationFigures, clock: str, name: str) -> str:
@@ -385,12 +390,10 @@ def failures(record: RunRecord, operation: str) -> tuple[int | None, float | Non
 def generator_rows(record: RunRecord) -> list[Row]:
     """Generator health, one row per figure."""
     generator = record.generator
-
-    def lag(times: Times) -> str:
-        known = (("p50", times.p50), ("p99", times.p99), ("p99.9", times.p99_9), ("max", times.max))
-        parts = [f"{name} {ms_text(value)}" for name, value in known if value is not None]
-        return " · ".join(parts) or UNKNOWN
-
+    loop_lag, arrival_lag = (
+        _times_text(times, "p50", "p99", "p99_9", "max")
+        for times in (generator.lag_loop_ms, generator.lag_arrival_ms)
+    )
     stamps = {
         "kernel": "by the kernel, as they came in",
         "userspace": "by our process: stalls of the generator count as the service's time",
@@ -401,8 +404,12 @@ def generator_rows(record: RunRecord) -> list[Row]:
         Row("Generator late (decides validity)", lag_text(generator), late),
         Row("Highest CPU of one process", core_text(generator.cpu_max), "of one core"),
         Row("Worker processes lost", count_text(generator.workers_lost)),
-        Row("Event loop lag", lag(generator.lag_loop_ms), "by time"),
-        Row("From arrival until our code read it", lag(generator.lag_arrival_ms), "by messages"),
+        Row("Event loop lag", loop_lag, "by time"),
+        Row(
+            "From arrival until our code read it",
+            arrival_lag,
+            "by messages",
+        ),
         Row("Arrivals stamped", stamps.get(generator.arrival_stamps or "", UNKNOWN)),
         Row("Worker processes", count_text(generator.workers)),
         Row("Highest memory of one process", memory),

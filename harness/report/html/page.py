@@ -303,11 +303,10 @@ def manual_section(topic: str) -> tuple[str, Markup]:
     title = tokens[1].content
     body = tokens[3:]  # without the title
     for number, token in enumerate(body):
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(int(token.tag[1:]) + 1, 6)}"
         if token.type == "heading_open":
-            token.tag = _down(token.tag)
             token.attrSet("id", anchor(topic, body[number + 1].content))
-        elif token.type == "heading_close":
-            token.tag = _down(token.tag)
         elif token.children:
             token.children = [part for part in token.children if part.type not in LINK]
     html = parser.renderer.render(body, parser.options, {})
@@ -318,7 +317,3 @@ def anchor(topic: str, heading: str) -> str:
     """The id of a heading."""
     words = re.findall(r"[a-z0-9]+", heading.lower())
     return "-".join([topic, *words])
-
-
-def _down(tag: str) -> str:
-    return f"h{min(int(tag[1:]) + 1, 6)}"
