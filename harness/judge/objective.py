@@ -353,16 +353,9 @@ def _tables(data: Mapping[str, Any], text: str, name: str) -> list[Objective]:
         if not isinstance(abort, bool):
             line = _line_of_key(text, "abort_on_fail", after=start)
             raise ConfigError(f"{name}, line {line}, abort_on_fail: expected true or false")
-        objectives.append(
-            parse_objective(
-                table["expect"],
-                abort_on_fail=abort,
-                delay=table.get("delay", 0),
-                grace=table.get("grace", 0),
-                window=table.get("window"),
-                place=place,
-            )
-        )
+        times = {key: table[key] for key in ("grace", "delay", "window") if key in table}
+        objective = parse_objective(table["expect"], abort_on_fail=abort, place=place, **times)
+        objectives.append(objective)
     return objectives
 
 

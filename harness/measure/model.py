@@ -331,8 +331,11 @@ class Counter:
         return f"{self.many}: {self.more}" if self.more else self.many
 
 
-def _of(section: Section, by: CountedBy, **many: str) -> list[Counter]:
-    return [Counter(name=name, section=section, many=text, by=by) for name, text in many.items()]
+def _of(section: Section, by: CountedBy, *, judged: bool = True, **many: str) -> list[Counter]:
+    return [
+        Counter(name=name, section=section, many=text, by=by, judged=judged)
+        for name, text in many.items()
+    ]
 
 
 def _unusual(name: str, many: str, more: str = "", **flags: Any) -> Counter:
@@ -378,15 +381,15 @@ _COUNTERS = (
         dropped="arrivals dropped",
         paused="arrivals that fell into a pause",
     ),
-    *(
-        Counter(name=name, section=Section.ARRIVALS, many=many, by=CountedBy.SCHEDULE, judged=False)
-        for name, many in (
-            ("no_slot", "arrivals late or dropped for want of a free slot"),
-            ("slots_gone", "slots that ended for good though nobody had asked them to"),
-            ("slots_done", "slots that had nothing more to do"),
-            ("at_cap", "processes in which the cap on sessions has turned a guest away"),
-            ("held_ms", "milliseconds for which the highest rate of the target kept slots empty"),
-        )
+    *_of(
+        Section.ARRIVALS,
+        CountedBy.SCHEDULE,
+        judged=False,
+        no_slot="arrivals late or dropped for want of a free slot",
+        slots_gone="slots that ended for good though nobody had asked them to",
+        slots_done="slots that had nothing more to do",
+        at_cap="processes in which the cap on sessions has turned a guest away",
+        held_ms="milliseconds for which the highest rate of the target kept slots empty",
     ),
     *_of(Section.GENERATOR, CountedBy.FILES, workers_lost="worker processes lost"),
     # The worst first: in this order they are shown.

@@ -480,11 +480,6 @@ def place(target: str | None) -> str:
     return safe_text("target", target).partition("?")[0]
 
 
-def details(block: dict[str, Any] | None) -> list[tuple[str, str]]:
-    """A block of unknown depth (sweep, audit) as names and figures."""
-    return list(_flat(block or {}, ""))
-
-
 def notices(record: RunRecord) -> list[str]:
     """What a reader must know before believing the figures."""
     lines = []
@@ -541,11 +536,12 @@ def notices(record: RunRecord) -> list[str]:
     return lines
 
 
-def _flat(block: dict[str, Any], before: str) -> Iterator[tuple[str, str]]:
+def details(block: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """A block of unknown depth (sweep, audit) as names and figures; ``before`` begins each name."""
     for name, value in block.items():
         label = in_plain(f"{before}{name}")
         if isinstance(value, dict):
-            yield from _flat(value, f"{label} · ")
+            yield from details(value, f"{label} · ")
         elif isinstance(value, list):
             yield label, f"{len(value)} listed in the record" if value else "none"
         elif isinstance(value, int | float) and not isinstance(value, bool):

@@ -179,7 +179,9 @@ def test_secrets_are_hidden_wherever_they_stand() -> None:
     text = " ".join(row.figure for row in story.how_rows(record(how=how)))
     assert "hunter2" not in text
     assert "example.org" in text
-    flat = story.details({"platform": {"token": "hunter2", "open": 0, "found": [1, 2]}, "by": None})
+    flat = [
+        *story.details({"platform": {"token": "hunter2", "open": 0, "found": [1, 2]}, "by": None})
+    ]
     assert flat == [
         ("platform · token", story.HIDDEN),
         ("platform · open", "0"),

@@ -265,7 +265,8 @@ def _times(record: RunRecord, charts: RunCharts) -> Section:
     if curves:
         blocks.append(Folded("Each percentile", [Figures(figures=curves)]))
     if record.parts:
-        blocks.append(Folded("By the parts of the run", [_parts(record)]))
+        parts = _plain(story.PART_HEAD, story.part_rows(record), "Parts of the run")
+        blocks.append(Folded("By the parts of the run", [parts]))
     if charts.intervals:
         blocks.append(
             Folded(
@@ -329,10 +330,6 @@ def _percentiles(record: RunRecord, names: Sequence[str], label: str, *, closed:
     columns = [*texts("Operation"), Column("Count", number=True, wide=True), *numbers("Errors")]
     columns += [Column(name.replace("_", "."), number=True, wide=name in WIDE) for name in TIMES]
     return Table(label, columns, rows, "times", marks=marks)
-
-
-def _parts(record: RunRecord) -> Table:
-    return _plain(story.PART_HEAD, story.part_rows(record), "Parts of the run")
 
 
 def _over_time(charts: RunCharts, series: Series | None) -> Section:
