@@ -5,6 +5,7 @@ forbidden is not tried again.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import gevent
 
@@ -75,6 +76,7 @@ def resume(connection: Connection, recorder: Recorder, *, since_ns: int = 0) -> 
             raise error
 
 
+@dataclass(slots=True, eq=False)
 class Reconnecting:
     """A connection whose lost connections are followed by new ones, where the settings allow it.
 
@@ -82,19 +84,18 @@ class Reconnecting:
     connection on purpose.
     """
 
-    __slots__ = ("_connection", "_made_ns", "_max_age_ns", "_questions", "_recorder")
+    _connection: Connection
+    _questions: Questions
+    """where they are over the guest is leaving, and does not come back"""
+    _recorder: Recorder
+    _made_ns: int = field(default_factory=monotonic_ns)
+    """when the present connection was made, nearly"""
+    _max_age_ns: int = 0
 
-    def __init__(self, connection: Connection, questions: Questions, recorder: Recorder) -> None:
-        """``questions``: where they are over the guest is leaving, and does not come back."""
-        settings = connection.settings
-        self._connection = connection
-        self._questions = questions
-        self._recorder = recorder
-        # Who does not come back can't have a connection replaced either.
-        age_s = settings.max_connection_age_s if settings.reconnect_within_s else 0.0
-        self._max_age_ns = int(age_s * 1e9)
-        self._made_ns = monotonic_ns()
-        """when the present connection was made, nearly"""
+    def __post_init__(self) -> None:
+        settings = self._connection.settings
+        if settings.reconnect_within_s:  # who does not come back can't have one replaced either
+            self._max_age_ns = int(settings.max_connection_age_s * 1e9)
 
     def keep(self) -> None:
         """Have a connection."""

@@ -221,11 +221,10 @@ def _upload(
         )
         if not 200 <= answer.status < 300:
             raise ServiceError(answer.status, f"the upload of {name!r} was refused")
-    except ConfigError as error:  # the request was made of what the service has said
+    except BaseException as error:
         connection.inbox.forget(attachment_id)
-        raise RemoteProtocolError(f"the service named no place to upload to: {error}") from None
-    except BaseException:
-        connection.inbox.forget(attachment_id)
+        if isinstance(error, ConfigError):  # the request was made of what the service has said
+            raise RemoteProtocolError(f"the service named no place to upload to: {error}") from None
         raise
     _refuse_failure(connection.await_answer(attachment_id, "UploadSuccessEvent", within_s))
     return attachment_id

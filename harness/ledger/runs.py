@@ -264,10 +264,8 @@ def write_csv(rows: list[dict[str, Any]]) -> None:
     writer = csv.DictWriter(sys.stdout, _COLUMNS, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        shown = {**row}
-        for name in ("reason", "worker", "message_id", "run"):  # tokens stay as they are
-            shown[name] = safe_cell(str(row[name]))
-        writer.writerow(shown)
+        names = ("reason", "worker", "message_id", "run")  # tokens stay as they are
+        writer.writerow(row | {name: safe_cell(str(row[name])) for name in names})
 
 
 _COLUMNS = (

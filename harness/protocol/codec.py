@@ -282,13 +282,16 @@ def _other(envelope: dict[str, Any], body: Any) -> Event:
         if code is not None:
             raise RemoteProtocolError(f"the code of a frame is not a number but {_kind(code)}")
         code = 200
+    fields = body if type(body) is dict else {}
     if name == MessageClass.TOO_MANY_REQUESTS:
-        return _too_many(code, body, tracing_id, envelope.get("message"))
+        text = _text_of(body) or _text_of({"message": envelope.get("message")})
+        wait_s, inner = read_retry_after_s(fields.get("retryAfter")), fields.get("errorCode")
+        code = inner if type(inner) is int else code
+        return Failure(code, text, tracing_id, 1.0 if wait_s is None else wait_s)
     text = _text_of(body) or _text_of(envelope)
     if not 200 <= code < 300 and name not in _ABOUT_FILES:
         of_session = name == MessageClass.SESSION_RESPONSE
         return Failure(code, text, tracing_id, of_session=of_session)
-    fields = body if type(body) is dict else {}
     if name == _ERROR_MESSAGE:
         return Failure(_optional_int(fields.get("errorCode")) or 0, text, tracing_id)
     if name == MessageClass.SESSION_RESPONSE:
@@ -328,18 +331,6 @@ def _session_response(fields: dict[str, Any], tracing_id: str | None) -> Session
         max_custom_data_bytes=_optional_int(fields.get("maxCustomDataBytes")),
         duration_s=_optional_int(fields.get("durationSeconds")),
         tracing_id=tracing_id,
-    )
-
-
-def _too_many(code: int, body: Any, tracing_id: str | None, text: Any) -> Failure:
-    fields = body if type(body) is dict else {}
-    wait_s = read_retry_after_s(fields.get("retryAfter"))
-    inner = fields.get("errorCode")
-    return Failure(
-        inner if type(inner) is int else code,
-        _text_of(body) or _text_of({"message": text}),
-        tracing_id,
-        1.0 if wait_s is None else wait_s,
     )
 
 

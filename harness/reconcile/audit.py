@@ -370,7 +370,16 @@ class _Looks:
         )
         self._look_at_open(audit)
         self._look_at_ours(audit, thorough=thorough)
-        self._add_unmatched(audit, known)
+        audit.unknown += [  # leftovers that may have a conversation, and none was found
+            Finding(
+                conversation_id="",
+                token=f"{token[:8]}…",
+                stage=row[2],
+                why="no conversation was found for it",
+            )
+            for token, row in self._rows.items()
+            if token not in known and row[2] not in OVER and row[2] not in SILENT
+        ]
         audit.cleared = sum(one.cleared for one in self._shown.values())
         audit.cleared_by_all = matches.ask(
             "the total of what was cleared",
@@ -454,19 +463,6 @@ class _Looks:
             audit.cleared_yet_open.append(finding)
         else:
             audit.leftovers.append(finding)
-
-    def _add_unmatched(self, audit: Audit, known: set[str]) -> None:
-        """Leftovers that may have a conversation, and none was found."""
-        audit.unknown += [
-            Finding(
-                conversation_id="",
-                token=f"{token[:8]}…",
-                stage=row[2],
-                why="no conversation was found for it",
-            )
-            for token, row in self._rows.items()
-            if token not in known and row[2] not in OVER and row[2] not in SILENT
-        ]
 
 
 SHOWN = 20

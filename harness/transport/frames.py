@@ -27,11 +27,9 @@ from hashlib import sha1
 from typing import NamedTuple, Protocol
 
 from websockets.client import ClientProtocol
-from websockets.datastructures import MultipleValuesError
-from websockets.exceptions import InvalidStatus
-from websockets.frames import Frame, Opcode
+from websockets.exceptions import InvalidStatus, ProtocolError
+from websockets.frames import Close, Frame, Opcode
 from websockets.headers import build_host
-from websockets.http11 import Response
 from websockets.protocol import OPEN, Side
 from websockets.protocol import Protocol as LibraryProtocol
 from websockets.uri import WebSocketURI
@@ -220,16 +218,19 @@ class FastFrames:
                 self._fail(items, TOO_BIG, "a message in more fragments than allowed")
 
     def _take_close(self, payload: bytes, items: list[Item]) -> None:
-        code, _ = read_close(payload)
-        if not _is_text(payload[2:]):
+        try:
+            Close.parse(payload)
+        except UnicodeDecodeError:
             self._fail(items, NO_TEXT, "a close frame whose reason is no text")
-        elif len(payload) == 1 or (payload and not _may_be_sent(code)):
+        except ProtocolError:
+            code, _ = read_close(payload)
             self._fail(items, PROTOCOL_ERROR, f"a close frame with the code {code}")
-        elif self._parts is not None:
-            self._fail(items, PROTOCOL_ERROR, "a close frame amid the fragments of a message")
         else:
-            items.append(Control(CLOSE, payload))
-            self._over = True
+            if self._parts is not None:
+                self._fail(items, PROTOCOL_ERROR, "a close frame amid the fragments of a message")
+            else:
+                items.append(Control(CLOSE, payload))
+                self._over = True
 
 
 class LibraryFrames:
@@ -277,18 +278,6 @@ def read_close(payload: bytes) -> tuple[int, str]:
     if not payload:
         return NO_STATUS, ""
     return int.from_bytes(payload[:2], "big"), payload[2:].decode("utf-8", "replace")
-
-
-def _may_be_sent(code: int) -> bool:
-    return (1000 <= code <= 1014 and code not in (1004, NO_STATUS, 1006)) or 3000 <= code < 5000
-
-
-def _is_text(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -372,10 +361,12 @@ class Upgrade:
             return ConnectFailed("upgrade", f"the answer's head is longer than {_MAX_HEAD:,} bytes")
         error = None if self._protocol is None else self._protocol.handshake_exc
         if isinstance(error, InvalidStatus):
+            response = error.response
+            waits = response.headers.get_all("Retry-After")
             return UpgradeRejected(
-                error.response.status_code,
-                bytes(error.response.body or b"")[:500].decode("utf-8", "replace"),
-                _retry_after_s(error.response),
+                response.status_code,
+                bytes(response.body or b"")[:500].decode("utf-8", "replace"),
+                read_retry_after_s(waits[0]) if len(waits) == 1 else None,
             )
         return ConnectFailed("upgrade", str(error) if error else f"no answer within {waited_s:g} s")
 
@@ -408,10 +399,3 @@ class Upgrade:
             self._protocol.key = self._key.decode()
             self._protocol.send_request(self._protocol.connect())
         return self._protocol
-
-
-def _retry_after_s(response: Response) -> float | None:
-    try:
-        return read_retry_after_s(response.headers.get("Retry-After"))
-    except MultipleValuesError:
-        return None
