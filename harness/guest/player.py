@@ -48,56 +48,45 @@ def act(
     pause_s, before = script.pause_before_texts_s, None
     for number, step in enumerate(walk(script.scenarios[scenario].steps), 1):
         guest.step = f"{scenario}, step {number}: {step.kind}"
-        if step.kind is StepKind.CLEAR:
-            guest.clear()
-            return
         if pause_s and step.kind is StepKind.SAY and before not in PAUSES:
             guest.think(pause_s)
         before = step.kind
         if drawn and step.kind is StepKind.SAY:
             named = columns_in(step.text) & texts.keys()
             values = {**values, **{name: rng.choice(texts[name]) for name in sorted(named)}}
-        _do(guest, script, scenario, step, row=values, rng=rng, folder=folder)
-
-
-def _do(
-    guest: GuestSession,
-    script: Script,
-    scenario: str,
-    step: Step,
-    *,
-    row: Row,
-    rng: Random,
-    folder: Path,
-) -> None:
-    text = step.text
-    match step.kind:
-        case StepKind.SAY:
-            attributes = _attributes(script, scenario, step, row)
-            guest.say(render(text, row), attributes=attributes, expect_reply=step.expect_reply)
-        case StepKind.JOIN:
-            guest.join(attributes=_attributes(script, scenario, step, row))
-        case StepKind.WAIT_ANY:
-            guest.await_reply(within=script.within_s(step))
-        case StepKind.WAIT_CONTAINING:
-            guest.await_reply(within=script.within_s(step), containing=render(text, row))
-        case StepKind.WAIT_MATCHING:
-            guest.await_reply(within=script.within_s(step), matching=_pattern(text, row))
-        case StepKind.CHOOSE:
-            guest.choose(render(text, row), expect_reply=step.expect_reply)
-        case StepKind.ATTACH:
-            file = folder / render(text, row)
-            guest.say(file.name, file=guest.upload(file), expect_reply=step.expect_reply)
-        case StepKind.THINK:
-            guest.think(step.think_time(rng))
-        case StepKind.TYPING:
-            _type(guest, step.duration_s)
-        case StepKind.IDLE:
-            guest.idle(step.duration_s)
-        case StepKind.DROP:
-            guest.drop()
-        case StepKind.RECONNECT:
-            guest.reconnect()
+        text = step.text
+        match step.kind:
+            case StepKind.CLEAR:
+                guest.clear()
+                return
+            case StepKind.SAY:
+                attributes = _attributes(script, scenario, step, values)
+                guest.say(
+                    render(text, values), attributes=attributes, expect_reply=step.expect_reply
+                )
+            case StepKind.JOIN:
+                guest.join(attributes=_attributes(script, scenario, step, values))
+            case StepKind.WAIT_ANY:
+                guest.await_reply(within=script.within_s(step))
+            case StepKind.WAIT_CONTAINING:
+                guest.await_reply(within=script.within_s(step), containing=render(text, values))
+            case StepKind.WAIT_MATCHING:
+                guest.await_reply(within=script.within_s(step), matching=_pattern(text, values))
+            case StepKind.CHOOSE:
+                guest.choose(render(text, values), expect_reply=step.expect_reply)
+            case StepKind.ATTACH:
+                file = folder / render(text, values)
+                guest.say(file.name, file=guest.upload(file), expect_reply=step.expect_reply)
+            case StepKind.THINK:
+                guest.think(step.think_time(rng))
+            case StepKind.TYPING:
+                _type(guest, step.duration_s)
+            case StepKind.IDLE:
+                guest.idle(step.duration_s)
+            case StepKind.DROP:
+                guest.drop()
+            case StepKind.RECONNECT:
+                guest.reconnect()
 
 
 def _attributes(script: Script, scenario: str, step: Step, row: Row) -> dict[str, str] | None:

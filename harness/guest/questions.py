@@ -527,6 +527,7 @@ LOOK_NS = 200_000_000
 """So often a listening guest asks whether it may go on."""
 
 
+@dataclass(slots=True, eq=False)
 class Listening:
     """Which guests of a process stay silent before they leave, to hear what nobody asked for.
 
@@ -536,9 +537,8 @@ class Listening:
     ``may_go_on`` says whether nobody needs what a listening guest holds.
     """
 
-    def __init__(self, may_go_on: Callable[[], bool] = lambda: True) -> None:
-        self.may_go_on = may_go_on
-        self._stories = 0
+    may_go_on: Callable[[], bool] = lambda: True
+    _stories: int = 0
 
     def begins(self) -> bool:
         """Whether the guest whose story has just finished is one of those who listen."""
