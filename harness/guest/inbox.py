@@ -7,7 +7,7 @@ their tracingId; each of them ends exactly once, with a sample that says how.
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC
 from enum import StrEnum
 from typing import Any
 
@@ -47,6 +47,7 @@ from harness.protocol.session import (
     State,
 )
 from harness.transport.websocket import Waiter
+from harness.units import parse_iso
 
 KEPT = 8_192
 """Ids of one generation; there are two, so the newest 8,192 to 16,384 messages are remembered: a
@@ -173,14 +174,10 @@ TIME_LENGTH = len("2026-11-28T01:02:03.456Z")
 def in_usual_form(time: str) -> str | None:
     """A time of the service in UTC and milliseconds; None where it can't be read."""
     try:
-        at = datetime.fromisoformat(time)
-    except ValueError:
-        return None
-    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
-    try:
-        return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        at = parse_iso(time).astimezone(UTC)
     except (OverflowError, ValueError):
         return None
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _shows(text: str, content: Sequence[Any]) -> bool:

@@ -121,33 +121,23 @@ def _host(address: Address) -> str:
 
 
 def _write(link: Link, data: bytes, head_size: int, on_sent: Callable[[int], None] | None) -> None:
-    view, at = memoryview(data), 0
-    while at < len(data):
-        chunk = bytes(view[at : at + CHUNK])
-        at += len(chunk)
+    for at in range(0, len(data), CHUNK):
+        chunk = data[at : at + CHUNK]
         send_all(link.sock, chunk if link.tls is None else link.tls.encrypt(chunk))
         if on_sent is not None:
-            on_sent(max(0, at - head_size))
+            on_sent(max(0, at + len(chunk) - head_size))
 
 
 def _read_all(link: Link) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        try:
-            data = receive(link.sock, READ_SIZE)
-        except ConnectionResetError:
-            data = b""
-        if not data:
-            return b"".join(chunks)
-        if link.tls is not None:
-            data = link.tls.decrypt(data)
-        chunks.append(data)
-        size += len(data)
-        if link.tls is not None and link.tls.ended:
-            return b"".join(chunks)
-        if size > MAX_ANSWER_BYTES:
-            raise ConnectionLost(None, f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
+    answer = bytearray()
+    with contextlib.suppress(ConnectionResetError):  # what came before it may be all
+        while data := receive(link.sock, READ_SIZE):
+            answer += data if link.tls is None else link.tls.decrypt(data)
+            if link.tls is not None and link.tls.ended:
+                break
+            if len(answer) > MAX_ANSWER_BYTES:
+                raise ConnectionLost(None, f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
+    return bytes(answer)
 
 
 def _parse(data: bytes, method: str, sent_ns: int) -> Answer:
