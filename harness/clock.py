@@ -40,10 +40,14 @@ def wall_to_monotonic_ns(stamp_wall_ns: int, now_ns: int) -> int:
     """The monotonic time of a wall-clock stamp that the kernel took; ``now_ns`` is just now.
 
     It is ``now_ns`` when the stamp lies in the future or more than a minute back: then the wall
-    clock was stepped, and the caller's own reading is the better one.
+    clock was stepped, and the caller's own reading is the better one. A process that is held up
+    between two readings of its clocks makes the result later, up to ``now_ns``, and never earlier.
     """
     age = time_ns() - stamp_wall_ns
-    return now_ns - age if 0 <= age <= STEP_LIMIT_NS else now_ns
+    if not 0 <= age <= STEP_LIMIT_NS:
+        return now_ns
+    stamp_ns = monotonic_ns() - age
+    return stamp_ns if stamp_ns < now_ns else now_ns
 
 
 def utc_iso(at_ns: int | None = None) -> str:

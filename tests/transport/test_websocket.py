@@ -101,13 +101,15 @@ def test_the_work_of_tls_is_not_the_services_time(monkeypatch: pytest.MonkeyPatc
 def test_a_stall_of_our_loop_does_not_change_when_a_message_arrived(tls: bool) -> None:
     log = Log()
 
-    def answer_twice(peer: Peer) -> None:
-        peer.receive()
-        peer.send({"answer": 1})
-        peer.receive()
-
-    with FakeServer(answer_twice, tls=tls) as server:
+    with FakeServer(echo, tls=tls) as server:
         socket = open_to(server, log)
+        arrived = seen = 0
+        while arrived == seen:  # the kernel begins to stamp some time after the first who asks
+            log.frames.clear()
+            socket.send(b"{}")
+            log.wait(frames=1)
+            _, arrived, seen = log.frames[0]
+        log.frames.clear()
         socket.send(b"{}")
         wait_in_the_kernel(socket)
         came = monotonic_ns()
