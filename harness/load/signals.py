@@ -10,6 +10,7 @@ terminal or a supervisor that goes away, a listener of ``test_start`` that fails
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import gevent
@@ -21,6 +22,9 @@ from harness.config.run_config import ENVIRONMENT, LIFELINE
 from harness.errors import ExitCode
 from harness.load.logs import LOG
 from harness.machine import IN_ORDER, Starter, signal_when_orphaned, starter
+
+GONE_WITHIN_S = 2.0
+"""So long a supervisor that was killed may take to be gone; one whose terminal closed stays."""
 
 
 class Interrupts:
@@ -69,7 +73,10 @@ class Interrupts:
         if not self._gone:
             self._gone = True
             if self._above is not None:
-                gevent.sleep(0.1)  # the kernel's signal may come before the pipe is closed
+                # The kernel's signal comes before the pipe is closed where the supervisor's other
+                # threads end later.
+                with suppress(TimeoutError):
+                    wait_read(self._above.fd, timeout=GONE_WITHIN_S)
                 self.orphaned = self._above.gone
             os.kill(os.getpid(), signal.SIGTERM)
 
