@@ -28,7 +28,7 @@ from harness.guest.outcomes import (
     ending_of_state,
     settled,
 )
-from harness.ledger.ledger import OVER, Entry, Ledger, Stage
+from harness.ledger.ledger import OVER, Entry, Ledger, Stage, with_unanswered
 from harness.measure.model import Outcome
 from harness.measure.recorder import Recorder
 from harness.protocol.codec import SessionResponse
@@ -82,6 +82,15 @@ def end_session(
     return Ending.GONE if gone else ending
 
 
+def was_alive(connection: Connection) -> bool:
+    """After :func:`end_session`: whether the service has said that it still had the session."""
+    inbox = connection.inbox
+    response = inbox.response
+    if response is None or response.new_session:
+        return False
+    return response.tracing_id == inbox.configure_id
+
+
 def _cleared(connection: Connection) -> Ending:
     """Send Clear on the connection that there is, and wait for all of its proof."""
     settings = connection.settings
@@ -118,11 +127,24 @@ class Clearing:
     _ledger: Ledger
     _recorder: Recorder
     entry: Entry | None = None
+    _unanswered: bool = False
 
     def mark(self, stage: Stage, reason: str = "") -> None:
         """Move the session on in the ledger, if it is there."""
         if self.entry is not None:
+            if self._unanswered:
+                reason = with_unanswered(reason)
             self._ledger.mark(self.entry, stage, reason)
+
+    def note_unanswered(self, unanswered: bool) -> bool:
+        """Whether a configureSession after the first one may be carried out still; of that one the
+        stage tells. True where the ledger is to be flushed before one leaves."""
+        entry = self.entry
+        if unanswered is self._unanswered or entry is None:
+            return False
+        self._unanswered = unanswered
+        self.mark(entry.stage)
+        return unanswered
 
     def note_first_message(self, message_id: str) -> None:
         """The service has accepted a first message of ours, under this id."""
@@ -137,21 +159,24 @@ class Clearing:
         ``others`` of the session. A configureSession of theirs that is on its way may do so after
         our Clear, so only a resume can tell then.
         """
-        others = tuple(others)
+        others, began_ns = tuple(others), monotonic_ns()
         asking = [other for other in others if other.state in AWAITS_CONFIGURED]
         for each in (connection, *others):
             each.over = True
         settings = connection.settings
         if self.entry is None:
             return Ending.NEVER
-        for other in asking:
-            other.close()
+        for other in others:
+            other.await_contradiction(within_s=settings.close_within_s)
+            if other in asking or other.state is State.REFUSED:
+                other.close()
+        unanswered = any(other.unanswered(began_ns) for other in others)
         first = ending = self._clear_here(connection)
+        unanswered |= connection.unanswered(began_ns)
         if asking and ending is Ending.CLEARED:
             ending = Ending.UNCONFIRMED
         lost_ns = connection.inbox.lost_ns or monotonic_ns()
         wait_s = 0.0
-        unanswered = any(each.unanswered for each in (connection, *others))
         for attempt in range(settings.end_attempts):
             if ending not in UNSETTLED:
                 break
@@ -159,14 +184,21 @@ class Clearing:
                 backoff_s = settings.end_backoff_s * 2 ** (attempt - 1)
                 gevent.sleep(max(backoff_s, min(wait_s, MOST_WAIT_S)))
             self._recorder.count("end_resumes")
-            again = Connection(settings, connection.token, self._recorder)
+            again = Connection(
+                settings, connection.token, self._recorder, on_asking=self._note_asking_again
+            )
             ending = settled(first, end_session(again, lost_ns=lost_ns))
-            if unanswered and ending in (Ending.GONE, Ending.ENDED):
-                ending = Ending.NOT_YET  # it is not there, and may yet come
-            unanswered |= again.unanswered
+            unanswered |= again.unanswered(began_ns)
             wait_s = again.retry_after_s
+        if unanswered and ending.proof:
+            ending = Ending.NOT_YET  # it is not there, and may yet come
+        self._unanswered = unanswered
         self._note(connection, ending)
         return ending
+
+    def _note_asking_again(self, asking: bool) -> None:
+        if asking and self.note_unanswered(True):
+            self._flush_quietly()
 
     def _clear_here(self, connection: Connection) -> Ending:
         """Clear on the connection that we have.

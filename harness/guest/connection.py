@@ -58,6 +58,9 @@ class Connection:
     _recorder: Recorder
     _: KW_ONLY
     on_first_message: InitVar[Callable[[str], None] | None] = None
+    on_asking: Callable[[bool], object] | None = None
+    """told True before each configureSession leaves, which may open a session however late, and
+    False when the wait for its answer is over"""
     owner: str = field(default_factory=lambda: str(uuid.uuid4())[:24])
     number: InitVar[int] = 0
     """it and ``owner`` are given to further connections of one session"""
@@ -75,8 +78,6 @@ class Connection:
     had ever taken"""
     retry_after_s: float = 0.0
     """for how long the service has asked us not to connect again (Retry-After)"""
-    _asked: bool = False
-    """configureSession may have left, and the wait for its answer did not come to its end"""
     _websocket: WebSocket | None = None
     _pace: Pace | None = None
     _lane: str = ""
@@ -116,11 +117,14 @@ class Connection:
         """Where the session stands."""
         return self.session.state
 
-    @property
-    def unanswered(self) -> bool:
-        """Whether a configureSession may have left that the service has not answered: it may carry
-        it out still, however late, whatever has become of the connection."""
-        return self._asked and self.inbox.response is None
+    def unanswered(self, at_ns: int) -> bool:
+        """Whether a configureSession may have left that the service has not answered, too short a
+        time before ``at_ns``: it may carry it out still, whatever has become of the connection."""
+        asked = self.inbox.asked
+        if not asked:
+            return False
+        over_ns = at_ns - int(self.settings.late_within_s * 1e9)
+        return any(left_ns > over_ns for _, left_ns in asked)
 
     def connect(self, *, due_ns: int | None = None) -> None:
         """Dial and upgrade; counts ``connect`` and its phases. Raises TransportError."""
@@ -176,23 +180,44 @@ class Connection:
         ReplyTimeout or ConnectionLost.
         """
         inbox, tracing_id, jwt = self.inbox, self.next_id(), sign_in or self.settings.jwt()
-        if self.over:
-            self.close()
-            raise ConnectionLost(None, "the session is over")
-        self.session.send(Send.START_NEW if start_new else Send.CONFIGURE)
-        inbox.response, inbox.failure, inbox.configure_id = None, None, tracing_id
-        self._asked = True
-        self.send(
-            requests.configure_session(
-                self.token,
-                self.settings.target.deployment_id,
-                tracing_id,
-                start_new=start_new,
-                sign_in=jwt,
-            ),
-            operation,
-            due_ns,
+        request = requests.configure_session(
+            self.token,
+            self.settings.target.deployment_id,
+            tracing_id,
+            start_new=start_new,
+            sign_in=jwt,
         )
+        self._tell(asking=True)
+        try:
+            if self.over:
+                self.close()
+                raise ConnectionLost(None, "the session is over")
+            self.session.send(Send.START_NEW if start_new else Send.CONFIGURE)
+            inbox.response, inbox.failure, inbox.configure_id = None, None, tracing_id
+            self._ask_for_session(request, operation, due_ns)
+        finally:
+            self._tell(asking=False)
+        if inbox.response is None:
+            raise self.take_failure()
+        inbox.failure = None  # what came before the answer was not its own
+        return inbox.response
+
+    def _tell(self, *, asking: bool) -> None:
+        if self.on_asking is not None:
+            self.on_asking(asking)
+
+    def _ask_for_session(
+        self, request: requests.Request, operation: str, due_ns: int | None
+    ) -> None:
+        """Send configureSession, and wait for what answers it."""
+        inbox, tracing_id = self.inbox, request["tracingId"]
+        inbox.asked += ((tracing_id, monotonic_ns()),)
+        try:
+            self.send(request, operation, due_ns)
+        except ConnectionLost:
+            if not inbox.pending.was_given_up(tracing_id):
+                inbox.note_answered(tracing_id)  # not a byte of it was written
+            raise
         self.paced_ns = 0
         with self.waiting(operation):
             self._await(
@@ -201,12 +226,6 @@ class Connection:
                 self.settings.open_within_s,
                 operation,
             )
-        if inbox.response is None:
-            self._asked = inbox.failure is None
-            raise self.take_failure()
-        self._asked = False
-        inbox.failure = None  # what came before the answer was not its own
-        return inbox.response
 
     def _note_cut(self, operation: str, waited_ns: int) -> None:
         if in_vain(waited_ns, self._recorder.slowest_wait_ns(operation)):
@@ -334,6 +353,12 @@ class Connection:
         It takes our Clear in (the echo) and retires the connection. An event with neither of these
         names nobody: only a resume can tell whether it was ours; nor can it be told where an error
         has come that names no request, since that may be the answer to our Clear.
+
+        Both events without the echo are proof enough. The service sends SessionClearedEvent for a
+        Clear alone, and that and the ConnectionClosedEvent after it to the connections of the
+        session that it has ended: had the Clear been another tab's, it would have ended this same
+        session. (Of the other reasons to retire a connection, such as a fourth one or closeSession,
+        none clears.)
         """
         self._wait_while(lambda: self.connected, within_s)
         failure = self.inbox.failure
@@ -426,6 +451,11 @@ class Connection:
         """Close the connection in order, if there is one."""
         if self._websocket is not None:
             self._websocket.close(wait_s=self.settings.close_within_s)
+
+    def part(self) -> None:
+        """Its session is over: nobody is told any more, and nothing holds the session here."""
+        self.on_asking = None
+        self.inbox.part()
 
     def drop(self) -> None:
         """Cut the connection on purpose, as a guest does whose phone loses its network."""

@@ -38,6 +38,7 @@ from harness.protocol.codec import (
 from harness.protocol.codec import SessionExpired as ExpiredEvent
 from harness.protocol.requests import ErrorCode, MessageClass
 from harness.protocol.session import (
+    AWAITS_CLEARED,
     AWAITS_CONFIGURED,
     CLEARED,
     ENDED,
@@ -231,6 +232,9 @@ class Inbox:
     response: SessionResponse | None = None
     configure_id: str = ""
     """of the newest configureSession of this connection: only its answer is taken for one"""
+    asked: tuple[tuple[str, int], ...] = ()
+    """the configureSessions that may have left and were not answered, on this connection or on one
+    before it: tracingId and when it left"""
     failure: ServiceError | None = None
     """The newest error answer, until somebody takes it."""
     odd: deque[str] | None = None
@@ -285,8 +289,17 @@ class Inbox:
             return True
         return False
 
+    def note_answered(self, tracing_id: str) -> None:
+        """One of :attr:`asked` was dealt with, or has not left after all.
+
+        An answer that comes after our Clear has left does not tell which of the two the service
+        has carried out first.
+        """
+        if self.asked and self.session.state not in AWAITS_CLEARED | CLEARED:
+            self.asked = tuple(one for one in self.asked if one[0] != tracing_id)
+
     def part(self) -> None:
-        """Its session is over: nobody is told any more, and nothing holds the session here."""
+        """Tell nobody any more."""
         self.on_first_message = None
 
     # Called by the connection.
@@ -460,6 +473,8 @@ class Inbox:
     def _on_session_response(
         self, response: SessionResponse, arrived_ns: int, seen_ns: int
     ) -> Finding:
+        if response.tracing_id:
+            self.note_answered(response.tracing_id)
         if not response.connected:  # the answer to closeSession
             if response.tracing_id == self.configure_id:  # no, it is ours
                 self.session.receive(Receive.ANOTHER_CONFIGURED)
@@ -478,6 +493,7 @@ class Inbox:
         if not self.session.receive(got):
             return Finding.DUPLICATE
         self.response = response
+        self.note_answered(self.configure_id)
         self.pending.finish("session_open", arrived_ns, seen_ns)
         self.pending.finish("resume", arrived_ns, seen_ns)
         return Finding.LATE if late else Finding.EXPECTED
@@ -489,6 +505,9 @@ class Inbox:
         if isinstance(error, RateLimited):
             self._recorder.count("rate_limited")
         tracing_id = failure.tracing_id
+        refused = error.code < 500 or 4000 <= error.code < 5000
+        if tracing_id and (refused or failure.of_session):
+            self.note_answered(tracing_id)  # by an error of its own it may be carried out still
         if self.answers is not None and tracing_id in self.answers:
             return self._on_answer(error, tracing_id, arrived_ns)
         if tracing_id == self.clear_id and self.session.state in CLEARED:
@@ -520,8 +539,8 @@ class Inbox:
         operation = request[0]
         if operation == "session_open":
             # What names no request may be the answer to another one: it refuses nothing.
-            refused = by_name and (error.code < 500 or 4000 <= error.code < 5000)
-            self.session.receive(Receive.REFUSED if refused else Receive.UNCLEAR)
+            known = Receive.REFUSED if by_name and refused else Receive.UNCLEAR
+            self.session.receive(known)
         elif operation == "resume":
             self.session.receive(Receive.UNCLEAR)
         elif operation == "clear":

@@ -36,7 +36,7 @@ from harness.errors import (
     TransportError,
     UpgradeRejected,
 )
-from harness.ledger.ledger import Stage
+from harness.ledger.ledger import OPEN_UNANSWERED, Stage
 from harness.measure.model import Outcome
 from harness.measure.recorder import (
     GUESTS_ASKED_NOTHING,
@@ -87,10 +87,11 @@ class Ending(StrEnum):
     )
     """SessionClearedEvent came, but neither the echo of our Clear nor ConnectionClosedEvent"""
     NOT_YET = (
-        "open_unanswered",
-        "were asked for without an answer, and may be opened still: sweep again, later",
+        OPEN_UNANSWERED,
+        "are not there, but a request for them was not answered and may open them still: "
+        "sweep again, later",
     )
-    """the resume found no session, but a configureSession of ours may be carried out after it"""
+    """a proof came, but a configureSession of ours may be carried out after it"""
     CUT = "cut", "lost their connection before the proof"
     UNREACHABLE = "unreachable", "could not be reached: no connection to the service"
     SIGNED_IN = (

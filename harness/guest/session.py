@@ -114,7 +114,11 @@ class GuestSession:
         self._think_s = think_s or (lambda: random.uniform(1, 3))
         self._clearing = Clearing(ledger, recorder)
         self.connection = Connection(
-            settings, token, recorder, on_first_message=self._clearing.note_first_message
+            settings,
+            token,
+            recorder,
+            on_first_message=self._clearing.note_first_message,
+            on_asking=self._note_asking,
         )
         self._ending: Ending | None = None
         self._story = Story.ARRIVED
@@ -187,6 +191,17 @@ class GuestSession:
         clearing.mark(Stage.CONFIGURED)
         if self.settings.auto_join and response.new_session:
             self.join()
+
+    def _note_asking(self, asking: bool) -> None:
+        """The same promise for what comes after the first configureSession, of which the stage
+        tells. Who is leaving notes it in the end."""
+        if self.connection.over or self._story is Story.CONNECTED:
+            return
+        now = monotonic_ns()
+        ours = (self.connection, *(self._others or ()))
+        unanswered = asking or any(each.unanswered(now) for each in ours)
+        if self._clearing.note_unanswered(unanswered):
+            self._ledger.flush()
 
     def _connect(self) -> None:
         """A guest who can't connect has opened no session: both are counted."""
@@ -506,6 +521,7 @@ class GuestSession:
             self.settings,
             self.connection.token,
             self._recorder,
+            on_asking=self._note_asking,
             owner=self.connection.owner,
             number=len(others) + 1,
         )
@@ -575,7 +591,8 @@ class GuestSession:
             self._ending = self._clearing.end(self.connection, others=self._others or ())
             for connection in self._others or ():
                 connection.close()
-            self.connection.inbox.part()
+                connection.part()
+            self.connection.part()
         return self._ending
 
     # Speaking.

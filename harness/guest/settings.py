@@ -107,6 +107,9 @@ class ConnectionBudget:
         return wait_s
 
 
+LATE_WITHIN_S = 60.0
+"""Nothing is published. The gateway that the service seems to use (protocol: close codes) gives a
+request up after 29 s, and a guest waits 10 s for its session: twice, and six times as long."""
 REPLY_WITHIN_S = 30.0
 """How long a wait for a reply lasts that names no time of its own."""
 Observer = Callable[[bool, bytes, int], None]
@@ -127,6 +130,8 @@ class GuestSettings:
     tls: ssl.SSLContext | None = None
     connect_within_s: float = 10.0
     open_within_s: float = 10.0
+    late_within_s: float = LATE_WITHIN_S
+    """For so long after it left, a configureSession that was not answered may open a session."""
     deliver_within_s: float = 30.0
     reply_within_s: float = REPLY_WITHIN_S
     clear_within_s: float = 5.0

@@ -88,6 +88,19 @@ OVER = frozenset(
 )
 """Stages with nothing left to end. All others are leftovers once the run is over."""
 
+OPEN_UNANSWERED = "open_unanswered"
+"""In a reason: a configureSession was sent for the session, at that time at the latest, that nobody
+has answered. The service may carry it out after all that it has proved. Until it is answered, the
+same holds of each that stands at :attr:`Stage.INTENDED`."""
+
+
+def with_unanswered(reason: str) -> str:
+    """The reason, with :data:`OPEN_UNANSWERED` added."""
+    if OPEN_UNANSWERED in reason:
+        return reason
+    return f"{reason}, {OPEN_UNANSWERED}" if reason else OPEN_UNANSWERED
+
+
 Insert = tuple[int, str, str, int, int]
 """id, token, stage, intended_ns, changed_ns"""
 Update = tuple[str, str, str, int, int]

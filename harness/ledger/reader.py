@@ -24,7 +24,15 @@ import psutil
 
 from harness.clock import wall_ns
 from harness.errors import LedgerError
-from harness.ledger.ledger import OVER, SCHEMA_VERSION, Stage, Store, claimed
+from harness.ledger.ledger import (
+    OPEN_UNANSWERED,
+    OVER,
+    SCHEMA_VERSION,
+    Stage,
+    Store,
+    claimed,
+    with_unanswered,
+)
 from harness.rundir.layout import RunDirectory, worker_of
 
 HEARTBEAT_FRESH_S = 10.0
@@ -379,6 +387,15 @@ class Leftover:
     message_id: str
     file: Path
     row: int
+    asked_ns: int = 0
+    """when the newest configureSession for it may have left that was not answered, at the latest;
+    0: all were answered"""
+
+    @property
+    def asked_once(self) -> bool:
+        """Whether one configureSession may have left, and no more: if there is a session, it was
+        this one that opened it."""
+        return self.state == Stage.INTENDED and OPEN_UNANSWERED not in self.reason
 
     @property
     def short_token(self) -> str:
@@ -499,7 +516,7 @@ def read_leftovers(run_dir: Path) -> Iterator[Leftover]:
     """All sessions of a run without proof of their end."""
     for path in RunDirectory(run_dir).ledgers():
         contents = read_contents(path)
-        for row, token, stage, reason, intended_ns, _, message_id in contents.open:
+        for row, token, stage, reason, intended_ns, changed_ns, message_id in contents.open:
             yield Leftover(
                 token=token,
                 state=stage,
@@ -509,7 +526,20 @@ def read_leftovers(run_dir: Path) -> Iterator[Leftover]:
                 message_id=message_id,
                 file=path,
                 row=row,
+                asked_ns=_asked_ns(stage, reason, changed_ns, contents.process),
             )
+
+
+def _asked_ns(stage: str, reason: str, changed_ns: int, process: Process) -> int:
+    """The row of a session whose guest was at work is older than what it sent last."""
+    if stage != Stage.INTENDED and OPEN_UNANSWERED not in reason:
+        return 0
+    now = wall_ns()
+    if process.alive:
+        return now
+    if stage != Stage.LOST:
+        changed_ns = max(changed_ns, process.heartbeat_ns) + int(HEARTBEAT_FRESH_S * 1e9)
+    return min(changed_ns, now)
 
 
 def holds_leftovers(path: Path) -> bool:
@@ -531,6 +561,29 @@ def settle(leftover: Leftover, evidence: str, stage: Stage = Stage.SETTLED) -> N
             "UPDATE sessions SET stage = ?, reason = ?, changed_ns = ? WHERE id = ?",
             (stage, evidence, wall_ns(), leftover.row),
         )
+
+
+def note_asked(leftover: Leftover) -> tuple[str, int]:
+    """Note that a configureSession for a leftover is about to leave; what :func:`take_back` needs.
+
+    Raises LedgerError.
+    """
+    with opened(leftover.file, writable=True) as db:
+        query = "SELECT reason, changed_ns FROM sessions WHERE id = ?"
+        row: tuple[str, int] | None = db.execute(query, (leftover.row,)).fetchone()
+        if row is None:
+            raise LedgerError(f"the ledger {leftover.file} no longer lists one of its sessions")
+        db.execute(NEW_REASON, (with_unanswered(row[0]), wall_ns(), leftover.row))
+    return row
+
+
+def take_back(leftover: Leftover, before: tuple[str, int]) -> None:
+    """After :func:`note_asked`: all that has left since then was answered. Raises LedgerError."""
+    with opened(leftover.file, writable=True) as db:
+        db.execute(NEW_REASON, (*before, leftover.row))
+
+
+NEW_REASON = "UPDATE sessions SET reason = ?, changed_ns = ? WHERE id = ?"
 
 
 def _reason(stage: str, reason: str, process: Process) -> str:

@@ -1,9 +1,10 @@
 """Whatever the service says, in whatever order: what is open at it is on the list of leftovers."""
 
 import contextlib
+import random
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from fakes import FakeServer, Peer
 from guests import ID, cleared, configured
 from hypothesis import example, given
 from hypothesis import strategies as st
+from late import LATE, Late, at_random, in_order
 from liar import AT_CLEAR, CLEARS, CONFIGURES, LATE_S, LIES, Liar, Plan, asking_for
 
 from harness.config.target import parse_target
@@ -203,6 +205,141 @@ def test_what_may_be_opened_after_the_guest_has_gone_is_listed(cut: bool, tmp_pa
     assert resumed == 1
     opened_late = set(asked)
     assert opened_late == {left.token for left in read_leftovers(tmp_path)}
+
+
+class Visits:
+    """Guests, one after the other or many at once, at a service that may be late."""
+
+    def __init__(self, late: Late, folder: Path, *, port: int, **settings: Any) -> None:
+        self.late = late
+        self.folder = folder
+        self.ledger = Ledger(Store(folder / "ledger-w.sqlite", {"worker": "w"}))
+        self.settings = GuestSettings(
+            target=parse_target(f"ws://127.0.0.1:{port}/v1?deploymentId={ID}"),
+            **{
+                "open_within_s": 0.15,
+                "clear_within_s": 0.3,
+                "close_within_s": 0.05,
+                "end_backoff_s": 0.02,
+                "reconnect_every_s": 0.02,
+                "reconnect_within_s": 1.0,
+                **settings,
+            },
+        )
+
+    def guest(self) -> GuestSession:
+        token = str(uuid.uuid4())
+        return GuestSession(self.settings, token, ledger=self.ledger, recorder=Recorder())
+
+    def listed(self) -> dict[str, str]:
+        """Token and reason of each leftover."""
+        return {left.token: left.reason for left in read_leftovers(self.folder)}
+
+
+@contextlib.contextmanager
+def visits(late: Late, folder: Path, **settings: Any) -> Iterator[Visits]:
+    with FakeServer(late.serve) as server:
+        visiting = Visits(late, folder, port=server.port, **settings)
+        yield visiting
+        visiting.ledger.close()
+        late.settle()
+        assert late.open <= set(visiting.listed())
+        assert read_account(folder).balanced
+
+
+@pytest.mark.parametrize("way", LATE)
+@pytest.mark.parametrize("what", ["a reconnect", "a second tab"])
+def test_what_a_connection_that_was_given_up_may_open_is_listed(
+    what: str, way: str, tmp_path: Path
+) -> None:
+    late = Late(in_order("answer", way), late_s=lambda: 0.5)
+    with visits(late, tmp_path) as visiting:
+        guest = visiting.guest()
+        with contextlib.suppress(*STORY_ENDS), guest:
+            guest.say("hello")
+            guest.await_reply(within=5)
+            if what == "a reconnect":
+                guest.drop()
+                guest.reconnect()
+            else:
+                with contextlib.suppress(*STORY_ENDS):
+                    guest.connect_again()
+            guest.say("hello again")
+            guest.await_reply(within=5)
+        assert guest._ending is Ending.NOT_YET
+    assert late.opened_late == 1
+    assert set(visiting.listed().values()) == {"open_unanswered"}
+
+
+def test_what_may_be_opened_is_on_the_disk_before_it_is_asked_for(tmp_path: Path) -> None:
+    asked: list[list[tuple[str, bool]]] = []
+    late = Late(in_order("answer", "silence", "cut"), late_s=lambda: 0.0)
+
+    def serve(peer: Peer) -> None:
+        receive = peer.receive
+
+        def looking() -> dict[str, Any] | None:
+            message = receive()
+            if message is not None and message["action"] == "configureSession":
+                left = read_leftovers(tmp_path)
+                asked.append([(one.state, one.asked_ns > 0) for one in left])
+            return message
+
+        peer.receive = looking  # type: ignore[method-assign]
+        late.serve(peer)
+
+    with FakeServer(serve) as server:
+        visiting = Visits(late, tmp_path, port=server.port)
+        guest = visiting.guest()
+        with guest:
+            guest.say("hello")
+            guest.await_reply(within=5)
+            visiting.ledger.flush()
+            assert [one.asked_ns for one in read_leftovers(tmp_path)] == [0]
+            guest.drop()
+            guest.reconnect()
+        visiting.ledger.close()
+    # The first one, and the three of the reconnect: two are not answered, and the third is.
+    assert asked == [[("intended", True)], *[[("joined", True)]] * 3]
+    assert set(visiting.listed().values()) == {"open_unanswered"}
+
+
+def test_what_was_asked_for_long_ago_is_opened_no_more(tmp_path: Path) -> None:
+    late = Late(in_order("answer", "cut"), late_s=lambda: 0.1)
+    with visits(late, tmp_path, late_within_s=0.3) as visiting:
+        guest = visiting.guest()
+        with guest:
+            guest.say("hello")
+            guest.drop()
+            guest.reconnect()
+            guest.idle(0.4)
+        assert guest._ending is Ending.CLEARED
+    assert late.open == set() == set(visiting.listed())
+
+
+def test_guests_at_a_late_service_leave_nothing_that_is_on_no_list(tmp_path: Path) -> None:
+    rng = random.Random(20_261_129)
+    late = Late(
+        at_random(rng, 0.3), late_s=lambda: rng.uniform(0, 0.6), cut=lambda: rng.random() < 0.2
+    )
+    with visits(late, tmp_path, late_within_s=1.0) as visiting:
+
+        def visit() -> None:
+            gevent.sleep(rng.uniform(0, 0.3))
+            guest = visiting.guest()
+            patience = gevent.Timeout(rng.choice([0.1, 0.3, 2.0]), exception=False)
+            with contextlib.suppress(*STORY_ENDS), patience, guest:
+                for _ in range(rng.randint(0, 3)):
+                    guest.say("hello")
+                    guest.await_reply(within=0.5)
+                    if rng.random() < 0.2:
+                        guest.connect_again()
+                    if rng.random() < 0.3:
+                        guest.drop()
+                        guest.reconnect()
+
+        gevent.joinall([gevent.spawn(visit) for _ in range(60)], raise_error=True)
+    assert late.opened_late
 
 
 def moves(kinds: Sequence[str], most: int, *, least: int = 0) -> st.SearchStrategy[list[str]]:
