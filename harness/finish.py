@@ -180,7 +180,7 @@ def _sweep_lost(directory: Path, target: Target, say: Say) -> dict[str, Any] | N
     """End what processes have left that died on the way; what the record says of it."""
     from harness.guest.settings import GuestSettings
     from harness.reconcile.platform import sign_ins_of
-    from harness.reconcile.sweep import find_lost, sweep
+    from harness.reconcile.sweep import find_lost, sweep, waiting_words
 
     workers, leftovers = find_lost(directory)
     if not leftovers:
@@ -191,7 +191,12 @@ def _sweep_lost(directory: Path, target: Target, say: Say) -> dict[str, Any] | N
         f"{len(leftovers)} sessions"
     )
     settings = GuestSettings(target=target, tls=target.tls_context())
-    result = sweep(leftovers, settings, sign_ins=sign_ins_of(directory, say))
+    result = sweep(
+        leftovers,
+        settings,
+        on_wait=lambda many, wait_s: say(waiting_words(many, wait_s)),
+        sign_ins=sign_ins_of(directory, say),
+    )
     return result.block(by="the end of the run, of lost processes")
 
 

@@ -38,6 +38,7 @@ def run(args: Namespace) -> int:
     """Sweep run after run."""
     per_second = rate_per_s(args.rate, "--rate")
     deadline_s = seconds(args.deadline, "--deadline")
+    late_within_s = seconds(args.late_within, "--late-within")
     effect_s = None if args.effect is None else seconds(args.effect, "--effect")
     if per_second <= 0:
         raise ConfigError("--rate: expected more than zero")
@@ -53,6 +54,7 @@ def run(args: Namespace) -> int:
     order = SweepOrder(
         per_second=per_second,
         deadline_s=deadline_s,
+        late_within_s=late_within_s,
         sign_ins=sign_ins,
         swept_too=owners(directories),
         derive=args.derive,
@@ -76,6 +78,12 @@ COMMAND = Command(
         "--rate RATE", "maximum rate of new connections, such as 10/s or 600/min", default="10/s"
     ),
     option("--deadline TIME", "give up after this time", default="30m"),
+    option(
+        "--late-within TIME",
+        "how long after it was sent a request that was never answered may still open a session: "
+        "until then such a session stays a leftover, and the sweep waits for it",
+        default="60s",
+    ),
     option(
         "--derive",
         "if a ledger file is lost or damaged, regenerate its tokens from the run's secret "

@@ -4,6 +4,11 @@ From the guest's side each is resumed with its token and cleared, and settled in
 soon as the proof comes: a second sweep, or one after an interruption, has only the rest to do. At
 the end of a run the same is done for its processes that died.
 
+A configureSession that nobody has answered may be carried out after all that the service has said
+since. So what a resume proves of such a session counts only when it comes long enough after that:
+it is ended at once, looked at once more then, and until then it stays a leftover. What the sweep
+itself asks is noted before it leaves, too.
+
 From the operator's side conversations are disconnected. That takes effect a moment later, and is
 believed when it shows: each is looked at until it is over or the time is up. What is not seen to
 have ended stays a leftover.
@@ -11,6 +16,7 @@ have ended stays a leftover.
 Sessions that no ledger can show are reached by their tokens, derived again from the run's secret.
 """
 
+import contextlib
 import itertools
 import os
 import time
@@ -29,17 +35,26 @@ from rich.console import Console
 from harness.clock import monotonic_ns, wall_ns
 from harness.config.target import Target
 from harness.errors import ConfigError, LedgerError, PlatformApiError
-from harness.guest.clear import end_session
+from harness.guest.clear import end_session, was_alive
 from harness.guest.connection import Connection
 from harness.guest.outcomes import Ending
-from harness.guest.settings import GuestSettings
+from harness.guest.settings import LATE_WITHIN_S, GuestSettings
 from harness.judge.reading import sweep_block
-from harness.ledger.ledger import SECRET, Stage, Store, claimed, derive, run_secret
+from harness.ledger.ledger import (
+    SECRET,
+    Stage,
+    Store,
+    claimed,
+    derive,
+    run_secret,
+    with_unanswered,
+)
 from harness.ledger.reader import (
     HEARTBEAT_FRESH_S,
     Leftover,
     counted_sessions,
     missing_ledgers,
+    note_asked,
     opened,
     read_account,
     read_contents,
@@ -50,6 +65,7 @@ from harness.ledger.reader import (
     read_rows,
     set_aside,
     settle,
+    take_back,
 )
 from harness.measure.recorder import Recorder
 from harness.platform_api.client import PlatformApi
@@ -74,6 +90,8 @@ AT_ONCE = 50
 """Sessions that are being ended at the same time, at most."""
 CLEARS_PER_S = 50.0
 DEADLINE_S = 120.0
+SPARE_S = 0.05
+"""A wait may end a moment early."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,6 +102,9 @@ class SweepResult:
     endings: Counter[Ending] = field(default_factory=Counter)
     unreached: int = 0
     """not even tried before the deadline"""
+    again_ns: int = 0
+    """when (wall clock) another sweep can settle those that may be opened still; 0: there are
+    none"""
 
     @property
     def settled(self) -> int:
@@ -122,12 +143,17 @@ def sweep(
     per_second: float = CLEARS_PER_S,
     deadline_s: float = DEADLINE_S,
     on_ending: Callable[[], None] = lambda: None,
+    on_wait: Callable[[int, float], object] = lambda *_: None,
     sign_ins: tuple[str, ...] = (),
 ) -> SweepResult:
     """End each leftover on a connection of its own, at most ``per_second`` new ones a second.
 
     ``sign_ins`` are the JWTs of signed-in guests, in the order in which the run gave them out.
     Settles the proved ones in their ledger. Raises LedgerError when that can't be written.
+
+    Those that may be opened still are tried once more when that is over, if that is before the
+    deadline; ``on_wait`` is told how many there are, and for how long (seconds) they are waited
+    for.
     """
     result = SweepResult(total=len(leftovers))
     recorder = Recorder()
@@ -138,50 +164,110 @@ def sweep(
 
     not_before = 0
     """until then the service has asked us not to connect (Retry-After of a refused upgrade)"""
+    early: dict[Leftover, Ending] = {}
+    """ended, but something for them may be carried out still"""
+    before: dict[Leftover, Ending] = {}
+    """those of them that are tried once more"""
 
-    def end_one(leftover: Leftover) -> Ending:
+    def over_ns(leftover: Leftover) -> int:
+        asked_ns = leftover.asked_ns
+        return asked_ns + int(settings.late_within_s * 1e9) if asked_ns else 0
+
+    def end_one(leftover: Leftover, asked: _Asked) -> tuple[Ending, bool]:
+        """How it ended, and whether the service still had it."""
         nonlocal not_before
         while True:
-            connection = Connection(settings, leftover.token, recorder)
+            connection = Connection(settings, leftover.token, recorder, on_asking=asked)
             likely = _likeliest(sign_ins, leftover)
-            ending = end_session(
-                connection,
-                sign_ins=itertools.takewhile(lambda _: monotonic_ns() < deadline, likely),
-            )
+            try:
+                ending = end_session(
+                    connection,
+                    sign_ins=itertools.takewhile(lambda _: monotonic_ns() < deadline, likely),
+                )
+            except LedgerError:
+                connection.close()
+                raise
             if not connection.retry_after_s:
-                return ending
+                if not (ending.proof or connection.unanswered(monotonic_ns())):
+                    asked.take_back()
+                return ending, was_alive(connection)
             again = monotonic_ns() + int(connection.retry_after_s * 1e9)
             not_before = max(not_before, again)
             if again >= deadline:
-                return ending
+                return ending, False
             gevent.sleep(connection.retry_after_s)
 
     def end(leftover: Leftover) -> None:
-        ending = end_one(leftover)
-        if ending.proof:
-            try:
+        asked = _Asked(leftover)
+        # Before Clear leaves: when its proof comes tells nothing of when it was carried out.
+        too_early = wall_ns() < over_ns(leftover)
+        try:
+            ending, alive = end_one(leftover, asked)
+            if ending is Ending.GONE:
+                ending = before.get(leftover, ending)
+            if ending.proof:
+                if too_early and not (alive and leftover.asked_once):
+                    asked.take_back()
+                    early[leftover] = ending
+                    return
                 settle(leftover, f"sweep: {ending}")
-            except LedgerError as error:  # a greenlet that fails prints a traceback
-                failures.append(error)
-                gevent.spawn(pool.kill)  # ending more would be forgotten
-                return
+        except LedgerError as error:  # a greenlet that fails prints a traceback
+            failures.append(error)
+            gevent.spawn(pool.kill)  # ending more would be forgotten
+            return
         result.endings[ending] += 1
         on_ending()
 
-    due = monotonic_ns()
-    for number, leftover in enumerate(leftovers):
-        gevent.sleep(max(0.0, (max(due, not_before) - monotonic_ns()) / 1e9))
+    def end_all(those: list[Leftover]) -> None:
+        due = monotonic_ns()
+        for number, leftover in enumerate(those):
+            gevent.sleep(max(0.0, (max(due, not_before) - monotonic_ns()) / 1e9))
+            if failures:
+                break
+            if monotonic_ns() >= deadline:
+                result.unreached += len(those) - number
+                break
+            due = max(due + int(1e9 / per_second), monotonic_ns())
+            pool.spawn(end, leftover)
+        pool.join(raise_error=True)
         if failures:
-            break
-        if monotonic_ns() >= deadline:
-            result.unreached = len(leftovers) - number
-            break
-        due = max(due + int(1e9 / per_second), monotonic_ns())
-        pool.spawn(end, leftover)
-    pool.join(raise_error=True)
-    if failures:
-        raise failures[0]
+            raise failures[0]
+
+    end_all(leftovers)
+    last_ns = wall_ns() + deadline - monotonic_ns()
+    in_time = [leftover for leftover in early if over_ns(leftover) < last_ns]
+    if in_time:
+        wait_s = max(0, max(map(over_ns, in_time)) - wall_ns()) / 1e9 + SPARE_S
+        before = {leftover: early.pop(leftover) for leftover in in_time}
+        on_wait(len(in_time), wait_s)
+        gevent.sleep(wait_s)
+        end_all(in_time)
+    for leftover in early:
+        result.endings[Ending.NOT_YET] += 1
+        result.again_ns = max(result.again_ns, over_ns(leftover))
+        on_ending()
     return result
+
+
+class _Asked:
+    """What the ledger says of a leftover while a sweep asks for it."""
+
+    __slots__ = ("_before", "_leftover")
+
+    def __init__(self, leftover: Leftover) -> None:
+        self._leftover = leftover
+        self._before: tuple[str, int] | None = None
+
+    def __call__(self, asking: bool) -> None:
+        """A configureSession is about to leave, or the wait for its answer is over."""
+        if asking:
+            before = note_asked(self._leftover)
+            self._before = self._before or before
+
+    def take_back(self) -> None:
+        """All of it was answered."""
+        if self._before is not None:
+            take_back(self._leftover, self._before)
 
 
 def _likeliest(sign_ins: tuple[str, ...], leftover: Leftover) -> Iterator[str]:
@@ -329,7 +415,8 @@ class Derived:
     """could not be asked; they are leftovers now, in a ledger file of their own"""
     stopped: bool = False
     """the deadline came first"""
-    endings: list[tuple[str, Ending]] = field(default_factory=list)
+    found: list[tuple[str, Ending, str]] = field(default_factory=list)
+    """token, ending and reason of each that the service knew, or that could not be asked"""
 
 
 def sweep_derived(
@@ -340,12 +427,16 @@ def sweep_derived(
     deadline_s: float,
     sign_ins: tuple[str, ...] = (),
     on_try: Callable[[Derived], None] = lambda _: None,
+    on_wait: Callable[[float], None] = lambda _: None,
 ) -> Derived:
     """Try every token of every worker that no ledger row has; what is found is noted.
 
     For a ledger file that is lost or damaged, and for a worker that was lost with its disk before
     its master knew all. A token that nobody used costs one connection: the service opens an empty
     session for it, which is cleared at once.
+
+    What a worker asked last may be carried out late, so it begins when that is over; ``on_wait`` is
+    told in how many seconds.
 
     Raises LedgerError when the secret is gone or nothing can be noted.
     """
@@ -354,11 +445,19 @@ def sweep_derived(
     deadline = monotonic_ns() + int(deadline_s * 1e9)
     recorder = Recorder()
     unknown_in_a_row = 0
+    hidden = list(_may_hide(run_dir))
+    over_ns = _last_sign_ns(run_dir) + int(settings.late_within_s * 1e9)
+    wait_s = min(max(0, over_ns - wall_ns()) / 1e9, deadline_s)
+    if hidden and wait_s:
+        on_wait(wait_s)
+        gevent.sleep(wait_s)
 
     def attempt(token: str) -> None:
         nonlocal unknown_in_a_row
         in_time = itertools.takewhile(lambda _: monotonic_ns() < deadline, sign_ins)
-        ending = end_session(Connection(settings, token, recorder), sign_ins=in_time)
+        connection = Connection(settings, token, recorder)
+        ending = end_session(connection, sign_ins=in_time)
+        unanswered = connection.unanswered(monotonic_ns())
         result.tried += 1
         if ending is Ending.GONE:
             unknown_in_a_row += 1
@@ -366,11 +465,12 @@ def sweep_derived(
             unknown_in_a_row = 0
             result.alive += ending.proof
             result.unproved += not ending.proof
-            result.endings.append((token, ending))
+            reason = f"sweep: derived, {ending}" if ending.proof else str(ending)
+            result.found.append((token, ending, with_unanswered(reason) if unanswered else reason))
         on_try(result)
 
     try:
-        for name, secret, number in _may_hide(run_dir):
+        for name, secret, number in hidden:
             pool, least_tries = Pool(DERIVED_AT_ONCE), _not_in_rows(run_dir, name)
             unknown_in_a_row = 0
             tokens = (derive(secret, number, sequence) for sequence in itertools.count(1))
@@ -384,11 +484,22 @@ def sweep_derived(
                 gevent.sleep(1 / per_second)
             pool.join(raise_error=True)
     finally:  # also of one that is interrupted: what it has met is open, or it has opened it
-        if result.endings:
+        if result.found:
             _note_derived(run_dir, result)
     if not (result.stopped or result.unproved):
         _note_complete(run_dir)
     return result
+
+
+def _last_sign_ns(run_dir: Path) -> int:
+    """When a process of the run was heard of for the last time (wall clock), by its ledger or, as
+    that may be gone, by its measurements; 0: never."""
+    files = RunDirectory(run_dir)
+    heard = [read_process(path).heartbeat_ns for path in files.ledgers()]
+    for name in claimed(run_dir):
+        with contextlib.suppress(OSError):
+            heard.append(files.intervals(name).stat().st_mtime_ns)
+    return min(max(heard, default=0), wall_ns())
 
 
 def _may_hide(run_dir: Path) -> Iterator[tuple[str, bytes, int]]:
@@ -448,10 +559,9 @@ def _note_derived(run_dir: Path, result: Derived) -> None:
         {"run_id": run_dir.name, "worker": f"derived-{now}", "ended_ns": str(now)},
     )
     inserts, updates = [], []
-    for row, (token, ending) in enumerate(result.endings, start=1):
+    for row, (token, ending, reason) in enumerate(result.found, start=1):
         inserts.append((row, token, str(Stage.INTENDED), now, now))
         stage = Stage.SETTLED if ending.proof else Stage.LOST
-        reason = f"sweep: derived, {ending}" if ending.proof else str(ending)
         updates.append((str(stage), reason, "", now, row))
     store.write(inserts, updates, {})
     store.close()
@@ -482,6 +592,8 @@ class SweepOrder:
     per_second: float
     """new connections at most"""
     deadline_s: float
+    late_within_s: float = LATE_WITHIN_S
+    """for so long after it left, a configureSession that was not answered may open a session"""
     sign_ins: tuple[str, ...] = ()
     """JWTs of signed-in guests, who can't be resumed without their own; else the run's"""
     swept_too: frozenset[str] = frozenset()
@@ -554,10 +666,14 @@ def _look_for_more(
         target = target_of(directory)
         result = sweep_derived(
             directory,
-            GuestSettings(target=target, tls=target.tls_context()),
+            _settings(target, order),
             per_second=order.per_second,
             deadline_s=order.deadline_s,
             sign_ins=sign_ins,
+            on_wait=lambda wait_s: say(
+                f"{name}: what its workers asked last may be carried out late: waiting "
+                f"{duration_text(wait_s)} before the tokens are tried"
+            ),
         )
         say(
             f"{name}: {result.tried:,} derived tokens tried, {result.alive:,} were alive and are "
@@ -579,6 +695,18 @@ def _look_for_more(
         hides = "a ledger file that is damaged or gone may hide sessions: try them with --derive"
         say(f"{name}: {hides}", style="red")
     return int(bool(account.damaged or cut_off))
+
+
+def waiting_words(many: int, wait_s: float) -> str:
+    """What is said while a sweep waits."""
+    return (
+        f"waiting {duration_text(wait_s)} for {many:,} sessions that may be opened still: "
+        "the service has not answered what asked for them"
+    )
+
+
+def _settings(target: Target, order: SweepOrder) -> GuestSettings:
+    return GuestSettings(target=target, tls=target.tls_context(), late_within_s=order.late_within_s)
 
 
 def _by_platform(directory: Path, order: SweepOrder, console: Console) -> int:
@@ -610,7 +738,6 @@ def _by_guests(
 ) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    settings = GuestSettings(target=target, tls=target.tls_context())
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -632,16 +759,20 @@ def _by_guests(
 
         result = sweep(
             leftovers,
-            settings,
+            _settings(target, order),
             per_second=order.per_second,
             deadline_s=order.deadline_s,
             on_ending=on_ending,
+            on_wait=lambda many, wait_s: console.print(waiting_words(many, wait_s)),
             sign_ins=sign_ins,
         )
     for ending, count in result.endings.most_common():
         console.print(f"  {count:>6,}  {ending.words}", style="" if ending.proof else "red")
     if result.unreached:
         console.print(f"  {result.unreached:>6,}  not tried before the deadline", style="red")
+    if result.again_ns:
+        in_s = max(0, result.again_ns - wall_ns()) / 1e9
+        console.print(f"sweep again in {duration_text(in_s)}", style="bold")
     note_afterwards(directory, "sweep", result.block(by="harness sweep"), console)
     line = f"{directory.name}: {result.settled:,} of {result.total:,} proved ended"
     console.print(f"{line}, {result.left:,} left", style="bold")

@@ -74,7 +74,7 @@ def test_faults_leave_what_is_listed_and_a_sweep_ends_it(simulator: Any, tmp_pat
     assert still_open
     assert still_open <= leftovers(directory)
     simulator.faults()
-    swept = harness("sweep", str(directory), "--rate", "100/s")
+    swept = harness("sweep", str(directory), "--rate", "100/s", "--late-within", "2s")
     assert swept.returncode == 0, swept.stdout + swept.stderr
     assert simulator.open_tokens() <= before
     again = harness("sweep", str(directory))
@@ -171,7 +171,12 @@ def test_three_interrupts_leave_and_say_how_to_sweep(simulator: Any, tmp_path: P
     assert process.returncode == 4, output
     simulator.faults()
     assert f"harness sweep {only_run(tmp_path)}" in output  # it works from where it is told
-    assert harness("sweep", str(only_run(tmp_path)), "--rate", "100/s").returncode == 0
+    assert (
+        harness(
+            "sweep", str(only_run(tmp_path)), "--rate", "100/s", "--late-within", "2s"
+        ).returncode
+        == 0
+    )
 
 
 def test_an_interrupt_before_anything_was_sent(simulator: Any, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The sweep's command line: exit codes, dry run, and refusals. (What it does: tests/reconcile.)"""
 
+import re
 import signal
 import socket
 import subprocess
@@ -11,10 +12,11 @@ from typing import Any
 import pytest
 
 from harness.cli.main import main
+from harness.clock import wall_ns
 from harness.errors import ExitCode
 from harness.guest.outcomes import Ending
 from harness.judge.reading import ending_words
-from harness.ledger.ledger import OVER, Stage, Store
+from harness.ledger.ledger import OPEN_UNANSWERED, OVER, Stage, Store
 from harness.rundir.layout import write_start
 
 
@@ -37,6 +39,24 @@ def test_a_dry_run_changes_nothing_and_a_sweep_settles(
     assert "1 of 1 proved ended, 0 left" in capsys.readouterr().out
     assert main(["sweep", run]) == ExitCode.PASS
     assert "nothing to do" in capsys.readouterr().out
+
+
+@pytest.mark.process
+def test_what_may_be_opened_still_is_waited_for(
+    simulator: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path / "ledger-w.sqlite", {"worker": "w", "ended_ns": "9"})
+    store.write([(1, "token-1", Stage.LOST, 1, 1)], [], {})
+    store.write([], [(Stage.LOST, OPEN_UNANSWERED, "", wall_ns(), 1)], {})
+    store.close()
+    write_start(tmp_path, target=simulator.url)
+    run = str(tmp_path)
+    assert main(["sweep", run, "--deadline", "1s"]) == ExitCode.LEFTOVERS
+    said = " ".join(capsys.readouterr().out.split())
+    assert Ending.NOT_YET.words in said
+    assert re.search(r"sweep again in \d+s", said)
+    assert main(["sweep", run, "--late-within", "2s"]) == ExitCode.PASS
+    assert "sessions that may be opened still" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.process

@@ -7,16 +7,20 @@ from typing import Any
 
 import gevent
 import pytest
+from fakes import FakeServer
+from guests import ID
+from late import LATE, Late, in_order
 from processes import Simulator
+from sessions import leave_open
 
 from harness.clock import wall_ns
 from harness.config.target import parse_target
-from harness.errors import ConfigError, LedgerError
+from harness.errors import ConfigError, LedgerError, ReplyTimeout
 from harness.guest.connection import Connection
 from harness.guest.outcomes import Ending
 from harness.guest.rest import exchange_sign_in
 from harness.guest.settings import GuestSettings
-from harness.ledger.ledger import Stage, Store
+from harness.ledger.ledger import OPEN_UNANSWERED, Stage, Store
 from harness.ledger.reader import read_leftovers
 from harness.measure.recorder import Recorder
 from harness.reconcile.sweep import find_leftovers, refuse_while_running, sweep
@@ -134,6 +138,119 @@ def test_a_signed_in_guests_session_needs_its_sign_in(tmp_path: Path) -> None:
         assert running.truth()["sessions"]["open"] == 0
     finally:
         running.stop()
+
+
+def write_rows(directory: Path, rows: list[tuple[str, Stage, str, int]], **meta: str) -> None:
+    """Token, stage, reason and when that was noted."""
+    store = Store(directory / "ledger-w.sqlite", {"worker": "w", "ended_ns": "9", **meta})
+    numbered = list(enumerate(rows, start=1))
+    store.write(
+        [(n, token, stage, at_ns, at_ns) for n, (token, stage, _, at_ns) in numbered],
+        [(stage, reason, "", at_ns, n) for n, (_, stage, reason, at_ns) in numbered],
+        {},
+    )
+    store.close()
+
+
+def test_what_may_be_opened_still_is_settled_only_when_that_is_over(
+    simulator: Any, tmp_path: Path
+) -> None:
+    now, reason = wall_ns(), OPEN_UNANSWERED
+    write_rows(
+        tmp_path,
+        [
+            (str(uuid.uuid4()), Stage.LOST, reason, now - 60_000_000_000),
+            (str(uuid.uuid4()), Stage.LOST, reason, now),
+            (str(uuid.uuid4()), Stage.LOST, f"unreachable, {reason}", now + 10**15),
+            (str(uuid.uuid4()), Stage.INTENDED, "", now),
+            (str(uuid.uuid4()), Stage.LOST, "clear_unanswered", now),
+        ],
+    )
+    settings = replace(settings_for(simulator), late_within_s=3.0)
+    waits: list[tuple[int, float]] = []
+    result = sweep(find_leftovers(tmp_path), settings, deadline_s=1.0, per_second=500)
+    assert result.endings == {Ending.GONE: 2, Ending.NOT_YET: 3}
+    assert (result.left, result.unreached) == (3, 0)
+    assert now < result.again_ns <= wall_ns() + 3_000_000_000
+    assert {left.reason for left in read_leftovers(tmp_path)} >= {reason, f"unreachable, {reason}"}
+    result = sweep(
+        find_leftovers(tmp_path), settings, per_second=500, on_wait=lambda *of: waits.append(of)
+    )
+    assert result.endings == {Ending.GONE: 3}
+    assert (result.left, result.again_ns) == (0, 0)
+    ((many, wait_s),) = waits
+    assert many == 3
+    assert 0 < wait_s < 3.1
+    assert list(read_leftovers(tmp_path)) == []
+
+
+def test_what_is_opened_after_a_sweep_has_looked_is_found_by_it_later(tmp_path: Path) -> None:
+    late = Late(in_order("silence"), late_s=lambda: 0.6)
+    with FakeServer(late.serve) as server:
+        settings = GuestSettings(
+            target=parse_target(f"ws://127.0.0.1:{server.port}/v1?deploymentId={ID}"),
+            open_within_s=0.1,
+            close_within_s=0.1,
+            late_within_s=2.0,
+        )
+        token = str(uuid.uuid4())
+        guest = Connection(settings, token, Recorder())
+        guest.connect()
+        with pytest.raises(ReplyTimeout):
+            guest.configure()
+        guest.close()
+        write_rows(tmp_path, [(token, Stage.LOST, OPEN_UNANSWERED, wall_ns())])
+        result = sweep(find_leftovers(tmp_path), settings, deadline_s=0.1)
+        assert result.endings == {Ending.NOT_YET: 1}
+        late.settle()
+        assert late.open == {token}
+        assert sweep(find_leftovers(tmp_path), settings).endings == {Ending.CLEARED: 1}
+        assert late.open == set()
+
+
+def test_the_one_request_that_was_not_answered_is_known_by_the_session_it_opened(
+    simulator: Any, tmp_path: Path
+) -> None:
+    tokens = leave_open(simulator, 2)
+    rows = [(tokens[0], Stage.INTENDED, "", wall_ns())]
+    write_rows(tmp_path, [*rows, (tokens[1], Stage.INTENDED, OPEN_UNANSWERED, wall_ns())])
+    result = sweep(find_leftovers(tmp_path), settings_for(simulator), deadline_s=1.0)
+    # Of the other one there were several: another may follow.
+    assert result.endings == {Ending.CLEARED: 1, Ending.NOT_YET: 1}
+    assert not {*tokens} & simulator.open_tokens()
+
+
+@pytest.mark.parametrize("way", [*LATE, "answer"])
+def test_a_sweep_notes_what_it_has_asked_for_itself(way: str, tmp_path: Path) -> None:
+    late = Late(in_order(way), late_s=lambda: 0.3)
+    with FakeServer(late.serve) as server:
+        settings = GuestSettings(
+            target=parse_target(f"ws://127.0.0.1:{server.port}/v1?deploymentId={ID}"),
+            open_within_s=0.1,
+            clear_within_s=0.1,
+            close_within_s=0.1,
+        )
+        write_rows(tmp_path, [(str(uuid.uuid4()), Stage.JOINED, "", 1)])
+        result = sweep(find_leftovers(tmp_path), settings)
+        late.settle()
+        left = find_leftovers(tmp_path)
+    assert late.open <= {one.token for one in left}
+    if way == "answer":
+        assert (result.left, left) == (0, [])
+    else:
+        assert [(one.state, one.reason) for one in left] == [("joined", OPEN_UNANSWERED)]
+        assert left[0].asked_ns > wall_ns() - 30_000_000_000
+
+
+def test_what_was_answered_but_not_ended_is_as_it_was(simulator: Any, tmp_path: Path) -> None:
+    tokens = leave_open(simulator, 1)
+    write_rows(tmp_path, [(tokens[0], Stage.JOINED, "", 1)])
+    before = find_leftovers(tmp_path)
+    simulator.faults(ignore_clear=1)
+    assert run_sweep(simulator, tmp_path).left == 1
+    assert find_leftovers(tmp_path) == before
+    simulator.faults()
+    assert run_sweep(simulator, tmp_path).left == 0
 
 
 def test_a_refused_connection_is_tried_again_when_the_service_says(tmp_path: Path) -> None:
