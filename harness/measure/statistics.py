@@ -23,19 +23,25 @@ from harness.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """A percentile with its interval; ``low`` or ``high`` is None where too few values bound it."""
+class Bounded:
+    """A figure with its interval; ``low`` or ``high`` is None where too few values bound it."""
 
     figure: float | None
     low: float | None
     high: float | None
-    error_share: float | None = None
-    """the figure's standard error as a share of it, where that is known"""
 
     @property
     def enough(self) -> bool:
         """Are there enough values for an interval on both sides?"""
         return self.low is not None and self.high is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate(Bounded):
+    """A percentile with its interval."""
+
+    error_share: float | None = None
+    """the figure's standard error as a share of it, where that is known"""
 
 
 # Scipy is imported where there is enough for an interval: that takes 0.2 s, scipy.stats 0.8 s.
@@ -60,12 +66,9 @@ FEWEST_BLOCKS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+class Share(Bounded):
     """A share, 0 to 1, with its interval; all None where nothing was counted."""
 
-    figure: float | None
-    low: float | None
-    high: float | None
     confidence: float
     spells_reach: float = 0.0
     """how far the interval from the blocks reaches to each side; 0 of too few blocks"""
@@ -77,11 +80,6 @@ class Share:
             return None
         widths = 2 * NormalDist().inv_cdf(0.5 + self.confidence / 2)
         return (self.high - self.low) / widths / self.figure
-
-    @property
-    def enough(self) -> bool:
-        """Is there an interval?"""
-        return self.low is not None and self.high is not None
 
 
 def estimate_share(blocks: Sequence[tuple[int, int]], *, confidence: float = 0.95) -> Share:
