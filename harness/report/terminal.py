@@ -1,6 +1,6 @@
 """The summary as the terminal shows it, and the live table while a run goes on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -44,8 +44,8 @@ def show_summary(
     if known and record.get("questions"):
         for text in story.accounts(known):
             console.print(Text(f"  {text}", style="dim"))
-    for line in _notes(record):
-        console.print(Padding(line, (0, 0, 0, 2)), soft_wrap=False)
+    for note, style in _notes(record):
+        console.print(Padding(Text(note, style=style), (0, 0, 0, 2)), soft_wrap=False)
     if (record.get("sessions") or {}).get("leftover"):
         hint = f"  end them with: {sweep or 'harness sweep ' + str(record['run_id'])}"
         console.print(Text(hint, style="bold"))
@@ -182,50 +182,36 @@ def _reason(reason: str, record: Mapping[str, Any]) -> str:
     return reason
 
 
-def _notes(record: Mapping[str, Any]) -> list[Text]:
-    notes = []
-    questions = record.get("questions") or {}
-    if questions.get("advice"):
-        notes.append(Text(questions["advice"], style="yellow"))
-    notes += [
-        Text(sentence, style="yellow") for sentence in (record.get("stories") or {}).get("told", ())
-    ]
+def _notes(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What else there is to remark, and in which style."""
+    if advice := (record.get("questions") or {}).get("advice"):
+        yield advice, "yellow"
+    for sentence in (record.get("stories") or {}).get("told", ()):
+        yield sentence, "yellow"
     if record.get("not_judged"):
-        notes.append(Text(f"not judged: {'; '.join(record['not_judged'])}", style="yellow"))
+        yield f"not judged: {'; '.join(record['not_judged'])}", "yellow"
     arrivals = record.get("arrivals") or {}
-    if arrivals.get("late") or arrivals.get("dropped"):
-        notes.append(
-            Text(
-                f"arrivals: {arrivals.get('due', 0):,} due, {arrivals.get('late', 0):,} late, "
-                f"{arrivals.get('dropped', 0):,} dropped",
-                style="yellow",
-            )
-        )
+    due, late, dropped = (arrivals.get(kind, 0) for kind in ("due", "late", "dropped"))
+    if late or dropped:
+        yield f"arrivals: {due:,} due, {late:,} late, {dropped:,} dropped", "yellow"
     for one in COUNTERS.values():
         count = (record.get("forensics") or {}).get(one.name)
         if count and one.alarming:
-            notes.append(Text(f"{count:,} {one.meaning}", style="red"))
-    truth = record.get("simulator")
-    if truth:
-        notes.append(
-            Text(
-                f"the simulator's own count: opened {truth['opened']:,} · "
-                f"cleared {truth['cleared']:,} · open {truth['open']:,}",
-                style="dim" if not truth["open"] else "red",
-            )
-        )
+            yield f"{count:,} {one.meaning}", "red"
+    if truth := record.get("simulator"):
+        counts = " · ".join(f"{name} {truth[name]:,}" for name in ("opened", "cleared", "open"))
+        yield f"the simulator's own count: {counts}", "red" if truth["open"] else "dim"
     if baseline := record.get("baseline"):
-        notes.append(_counts(baseline))
-    return notes
+        yield _counts(baseline)
 
 
-def _counts(baseline: Mapping[str, Any]) -> Text:
+def _counts(baseline: Mapping[str, Any]) -> tuple[str, str]:
     """What the queues and flows held before and after."""
     whys = [baseline[moment]["why"] for moment in baseline if "why" in baseline[moment]]
     if whys:
-        return Text(f"queues and flows could not be counted: {whys[0]}", style="yellow")
+        return f"queues and flows could not be counted: {whys[0]}", "yellow"
     before, after = ((baseline.get(key) or {}).get("counts", {}) for key in ("before", "after"))
     shown = ", ".join(
         f"{name} {before.get(name, '?')} → {after.get(name, '?')}" for name in {**before, **after}
     )
-    return Text(f"open in queues and flows, before → after: {shown}", style="dim")
+    return f"open in queues and flows, before → after: {shown}", "dim"
