@@ -11,7 +11,7 @@ from itertools import chain, repeat
 from typing import Any
 
 from fakes import Peer
-from liar import _error, _event, _response, _say, _structured
+from liar import error, event, response, say, structured
 
 LATE = (
     "cut",
@@ -59,7 +59,7 @@ class Late:
             if answers is None:
                 peer.reset()
                 return
-            _say(peer, *answers)
+            say(peer, *answers)
 
     def _answers(self, message: dict[str, Any]) -> list[object] | None:
         """None: the connection is cut."""
@@ -67,20 +67,20 @@ class Late:
         if message["action"] == "configureSession":
             return self._configure(token, name)
         if token not in self.open:
-            return [_error(4007, name)]
+            return [error(4007, name)]
         said = message["message"]
         if said["type"] == "Event":
             events = [{"eventType": "Presence", "presence": {"type": "Clear"}}]
-            echo = _structured("Inbound", self._id(), name, type="Event", events=events)
+            echo = structured("Inbound", self._id(), name, type="Event", events=events)
             self.open.discard(token)
-            ended = [echo, _event("SessionClearedEvent"), _event("ConnectionClosedEvent")]
+            ended = [echo, event("SessionClearedEvent"), event("ConnectionClosedEvent")]
             return None if self._cut() else ended
         if self._cut():
             return None
         text = {"type": "Text", "text": said["text"]}
         return [
-            _structured("Inbound", self._id(), name, **text),
-            _structured("Outbound", self._id(), None, **text),
+            structured("Inbound", self._id(), name, **text),
+            structured("Outbound", self._id(), None, **text),
         ]
 
     def _configure(self, token: str, name: str) -> list[object] | None:
@@ -88,13 +88,13 @@ class Late:
         if move == "answer":
             new = token not in self.open
             self.open.add(token)
-            return [_response(name, connected=True, new=new)]
+            return [response(name, connected=True, new=new)]
         timer = threading.Timer(self._late_s(), self._open_late, (token,))
         self._timers.append(timer)
         timer.start()
         if move == "cut":
             return None
-        errors = {"failed": [_error(504, name)], "error without name": [_error(400, None)]}
+        errors = {"failed": [error(504, name)], "error without name": [error(400, None)]}
         return errors.get(move, [])
 
     def _open_late(self, token: str) -> None:

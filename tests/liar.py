@@ -110,18 +110,18 @@ class Liar:
             return self._configure(peer, message, session)
         if action == "closeSession":
             session["here"] = False
-            _say(peer, _response(name, connected=False))
+            say(peer, response(name, connected=False))
         elif not session["here"] or token not in self.open:
-            _say(peer, _error(4007, name))
+            say(peer, error(4007, name))
         elif message.get("message", {}).get("type") == "Event":
             return self._event(peer, message, session)
         elif action == "onMessage":
             text = {"type": "Text", "text": message["message"].get("text", "")}
-            _say(
+            say(
                 peer,
                 *self._lie([lie for lie in LIES if f"[{lie}]" in text["text"]], name),
-                _structured("Inbound", self._id(), name, **text),
-                _structured("Outbound", self._id(), None, **text),
+                structured("Inbound", self._id(), name, **text),
+                structured("Outbound", self._id(), None, **text),
             )
         return True
 
@@ -133,38 +133,38 @@ class Liar:
             return False
         if move in ("refuse", "limit", "refuse without name"):
             named = None if move == "refuse without name" else name
-            _say(peer, *lies, _error(429 if move == "limit" else 400, named))
+            say(peer, *lies, error(429 if move == "limit" else 400, named))
             return True
         new = token not in self.open or message["startNew"]
         self.open.add(token)
         session["here"] = True
-        answer = _response(name, connected=True, new=new)
+        answer = response(name, connected=True, new=new)
         if move == "cut after":
             peer.reset()
             return False
         if move == "silent":
-            _say(peer, *lies)
+            say(peer, *lies)
         elif move == "fail but open":
-            _say(peer, *lies, _error(5000, name))
+            say(peer, *lies, error(5000, name))
         elif move == "refuse, then answer":
-            _say(peer, *lies, _error(400, name), answer)
+            say(peer, *lies, error(400, name), answer)
         elif move == "refuse, then answer late":
-            _say(peer, *lies, _error(400, name))
+            say(peer, *lies, error(400, name))
             peer.heed(LATE_S)
-            _say(peer, answer)
+            say(peer, answer)
         elif damaged := _damaged(move, answer):
-            refusals = [_error(400, name)] if move.startswith("refuse") else []
-            _say(peer, *lies, *refusals, damaged)
+            refusals = [error(400, name)] if move.startswith("refuse") else []
+            say(peer, *lies, *refusals, damaged)
         elif move == "error without name, then answer":
-            _say(peer, *lies, _error(400, None), answer)
+            say(peer, *lies, error(400, None), answer)
         else:
-            _say(peer, *lies, answer)
+            say(peer, *lies, answer)
         return True
 
     def _event(self, peer: Peer, message: dict[str, Any], session: dict[str, bool]) -> bool:
         token, name = message["token"], message["tracingId"]
         presence = message["message"]["events"][0].get("presence", {}).get("type")
-        echo = _structured(
+        echo = structured(
             "Inbound",
             self._id(),
             name,
@@ -172,7 +172,7 @@ class Liar:
             events=[{"eventType": "Presence", "presence": {"type": presence}}],
         )
         if presence != "Clear":
-            _say(peer, echo)
+            say(peer, echo)
             return True
         move = next(self._clears)
         if move == "cut before":
@@ -185,20 +185,20 @@ class Liar:
             peer.reset()
             return False
         answers = {
-            "honour": (echo, _event("SessionClearedEvent"), _event("ConnectionClosedEvent")),
-            "forbid": (_error(403, name),),
-            "refuse without name": (_error(400, None),),
-            "take back without name": (echo, _event("SessionClearedEvent"), _error(400, None)),
+            "honour": (echo, event("SessionClearedEvent"), event("ConnectionClosedEvent")),
+            "forbid": (error(403, name),),
+            "refuse without name": (error(400, None),),
+            "take back without name": (echo, event("SessionClearedEvent"), error(400, None)),
             "another's": (
                 {**echo, "tracingId": FOREIGN},
-                _event("SessionClearedEvent"),
-                _event("ConnectionClosedEvent"),
+                event("SessionClearedEvent"),
+                event("ConnectionClosedEvent"),
             ),
             "limit": (_limited(name),),
             "echo only": (echo,),
         }
         lies = [lie for lie in self.plan.lies_at_clear if move != "echo only" or lie != "cleared"]
-        _say(peer, *self._lie(lies, name), *answers.get(move, ()))
+        say(peer, *self._lie(lies, name), *answers.get(move, ()))
         return True
 
     def _lie(self, lies: Sequence[str], name: str) -> list[object]:
@@ -207,18 +207,18 @@ class Liar:
     def _one_lie(self, lie: str, name: str) -> object:
         goodbye = [{"eventType": "Presence", "presence": {"type": "Disconnect"}}]
         return {
-            "cleared": _event("SessionClearedEvent"),
-            "expired event": _event("SessionExpiredEvent"),
-            "4006 foreign": _error(4006, FOREIGN),
-            "4006 without name": _error(4006, None),
-            "4006 ours": _error(4006, name),
-            "error foreign": _error(400, FOREIGN),
-            "error without name": _error(400, None),
-            "another's session, new": _response(FOREIGN, connected=True),
-            "another's session, not new": _response(FOREIGN, connected=True, new=False),
-            "a session without name": _response(None, connected=True),
-            "connection closed": _event("ConnectionClosedEvent"),
-            "read-only": _structured(
+            "cleared": event("SessionClearedEvent"),
+            "expired event": event("SessionExpiredEvent"),
+            "4006 foreign": error(4006, FOREIGN),
+            "4006 without name": error(4006, None),
+            "4006 ours": error(4006, name),
+            "error foreign": error(400, FOREIGN),
+            "error without name": error(400, None),
+            "another's session, new": response(FOREIGN, connected=True),
+            "another's session, not new": response(FOREIGN, connected=True, new=False),
+            "a session without name": response(None, connected=True),
+            "connection closed": event("ConnectionClosedEvent"),
+            "read-only": structured(
                 "Outbound",
                 self._id(),
                 None,
@@ -243,7 +243,7 @@ def _then(moves: Sequence[str], honest: str) -> Iterator[str]:
     return chain(moves, repeat(honest))
 
 
-def _say(peer: Peer, *messages: object) -> None:
+def say(peer: Peer, *messages: object) -> None:
     """All in one piece, so that what was said first has been read before anybody can act on it."""
     with contextlib.suppress(InvalidState):  # the guest has begun to close the connection
         peer.send_all(messages)
@@ -254,11 +254,11 @@ def _envelope(cls: str, body: object, code: int, name: str | None) -> dict[str, 
     return envelope if name is None else {**envelope, "tracingId": name}
 
 
-def _event(cls: str) -> dict[str, Any]:
+def event(cls: str) -> dict[str, Any]:
     return _envelope(cls, {}, 200, None)
 
 
-def _error(code: int, name: str | None) -> dict[str, Any]:
+def error(code: int, name: str | None) -> dict[str, Any]:
     return _envelope("string", "no", code, name)
 
 
@@ -278,13 +278,11 @@ def _damaged(move: str, answer: dict[str, Any]) -> object:
     }.get(move)
 
 
-def _response(name: str | None, *, connected: bool, new: bool = True) -> dict[str, Any]:
+def response(name: str | None, *, connected: bool, new: bool = True) -> dict[str, Any]:
     body = {"connected": connected, "newSession": new, "readOnly": not connected}
     return _envelope("SessionResponse", body, 200, name)
 
 
-def _structured(
-    direction: str, message_id: str, name: str | None, **body: object
-) -> dict[str, Any]:
+def structured(direction: str, message_id: str, name: str | None, **body: object) -> dict[str, Any]:
     body = {"type": "Text", "text": "", "direction": direction, "id": message_id, **body}
     return _envelope("StructuredMessage", body, 200, name)

@@ -20,7 +20,7 @@ from harness.errors import (
     TransportError,
     UpgradeRejected,
 )
-from harness.guest.connection import Connection
+from harness.guest.connection import UNHEARD, Connection
 from harness.guest.outcomes import (
     UNSETTLED,
     Ending,
@@ -168,7 +168,7 @@ class Clearing:
             return Ending.NEVER
         for other in others:
             other.await_contradiction(within_s=settings.close_within_s)
-            if other in asking or other.state is State.REFUSED:
+            if other in asking or other.state in UNHEARD:
                 other.close()
         unanswered = any(other.unanswered(began_ns) for other in others)
         first = ending = self._clear_here(connection)

@@ -46,6 +46,8 @@ from harness.transport.websocket import WebSocket, connect
 
 _OPEN, _CONNECTED = State.OPEN, ConnectionState.OPEN  # an enum is slow to give its members
 _TWO_DIGITS = tuple(f"{number:02x}" for number in range(256))
+UNHEARD = frozenset({State.REFUSED, State.LOST})
+"""Where a connection that is open may be told of a session yet: it was refused one."""
 PHASES = ("dns", "tcp", "proxy", "tls", "upgrade")
 
 
@@ -378,7 +380,7 @@ class Connection:
         """
         websocket = self._websocket
         if websocket is not None:
-            self._wait_while(lambda: self.state is State.REFUSED and not websocket.closed, within_s)
+            self._wait_while(lambda: self.state in UNHEARD and not websocket.closed, within_s)
 
     def _wait_while(self, holds: Callable[[], bool], within_s: float) -> None:
         deadline = monotonic_ns() + int(within_s * 1e9)

@@ -16,17 +16,29 @@ from guests import ID, cleared, configured
 from hypothesis import example, given
 from hypothesis import strategies as st
 from late import LATE, Late, at_random, in_order
-from liar import AT_CLEAR, CLEARS, CONFIGURES, LATE_S, LIES, Liar, Plan, asking_for
+from liar import (
+    AT_CLEAR,
+    CLEARS,
+    CONFIGURES,
+    LATE_S,
+    LIES,
+    Liar,
+    Plan,
+    asking_for,
+    error,
+    response,
+    say,
+)
 
 from harness.config.target import parse_target
-from harness.errors import ConnectionLost
+from harness.errors import ConnectionLost, ServiceError
 from harness.guest.outcomes import STORY_ENDS, Ending
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Ledger, Store
 from harness.ledger.reader import read_account, read_leftovers
 from harness.measure.recorder import Recorder
-from harness.protocol.session import State
+from harness.protocol.session import ConnectionState, State
 
 pytestmark = pytest.mark.process
 
@@ -205,6 +217,54 @@ def test_what_may_be_opened_after_the_guest_has_gone_is_listed(cut: bool, tmp_pa
     assert resumed == 1
     opened_late = set(asked)
     assert opened_late == {left.token for left in read_leftovers(tmp_path)}
+
+
+def test_both_events_of_the_end_are_of_this_session_whichever_tab_has_cleared_it(
+    rig: Any,
+) -> None:
+    with rig.guest() as guest:
+        guest.say("hello")
+        second, first = guest.connect_again(), guest.connection
+        rig.simulator.faults(ignore_clear=1)
+        clearing = gevent.spawn(first.clear, within_s=10)
+        gevent.sleep(0.2)
+        rig.simulator.faults()
+        assert second.clear(within_s=10) is Ending.CLEARED
+        assert clearing.get() is Ending.CLEARED
+        assert first.confirm(10) is Ending.CLEARED
+        # Its own Clear was not echoed: only both events have told it.
+        assert first.state is State.CLEARED
+        assert first.session.connection is ConnectionState.RETIRED
+        assert rig.still_open() == set()
+
+
+def test_a_second_tab_that_was_refused_is_heard_out_before_clear_leaves(tmp_path: Path) -> None:
+    late = Late(in_order(), late_s=lambda: 0.0)
+    tabs: list[Peer] = []
+
+    def serve(peer: Peer) -> None:
+        tabs.append(peer)
+        if len(tabs) != 2:
+            return late.serve(peer)
+        message = peer.receive()
+        assert message is not None
+        token, name = message["token"], message["tracingId"]
+        say(peer, error(400, name))
+        peer.heed(0.2)
+        late.open.add(token)
+        say(peer, response(name, connected=True))
+        peer.receive()
+
+    with FakeServer(serve) as server:
+        visiting = Visits(late, tmp_path, port=server.port, close_within_s=1.0)
+        with visiting.guest() as guest:
+            guest.say("hello")
+            guest.await_reply(within=5)
+            with pytest.raises(ServiceError):
+                guest.connect_again()
+        visiting.ledger.close()
+    assert guest._ending is Ending.CLEARED
+    assert late.open == set() == set(visiting.listed())
 
 
 class Visits:
