@@ -41,16 +41,10 @@ def run(args: Namespace) -> int:
     files = deploy.read_files(
         [args.locustfile, *args.file, *([ca_file] if ca_file else [])], args.targets
     )
-    named = [
-        word
-        for one in PARAMETERS
-        if getattr(args, one.key, None) is not None
-        for word in (one.option, str(getattr(args, one.key)))
-    ]
     # The master's slots follow from it.
     occupancy = [] if args.occupancy is None else ["--occupancy", str(args.occupancy)]
-    options = RUN.parse(f"{FILES}/{args.locustfile.name}", *named, *args.rest)
-    parameters = parameters_of(options)
+    options = RUN.parse(f"{FILES}/{args.locustfile.name}", *args.rest)
+    parameters = {**parameters_of(args), **parameters_of(options)}
     parameters.setdefault(SEED.variable, str(secrets.randbelow(2**31)))
     wanted = Deployment(
         name=args.name,

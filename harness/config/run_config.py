@@ -253,17 +253,10 @@ def child_environment(
     With ``config`` it takes that file for all settings; else it sees our own with ``changes`` (None
     takes one away).
     """
-    environment = dict(ENVIRONMENT)
     if config is not None:
-        return {
-            **{name: text for name, text in environment.items() if name not in SETTINGS},
-            CONFIG_FILE: str(config),
-        }
-    for name, text in (changes or {}).items():
-        environment.pop(name, None)
-        if text is not None:
-            environment[name] = str(text)
-    return environment
+        changes = {**dict.fromkeys(SETTINGS), CONFIG_FILE: config}
+    environment = {**ENVIRONMENT, **(changes or {})}
+    return {name: str(text) for name, text in environment.items() if text is not None}
 
 
 def take_variable(name: str) -> str:
