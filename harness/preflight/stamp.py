@@ -1,13 +1,10 @@
 """The memory of a preflight: a small file in the reports folder, read before a run begins.
 
-Beside whether it passed it keeps what the guest's visit has taught, for runs, audits and sweeps.
+Beside whether it passed it keeps what the guest's visit has taught, for runs, audits and sweeps to
+rely on. Nobody outside the vendor knows these for a deployment that is not his: whether its flow
+greets, how long it takes, under which names the service shows what.
 
 The gate before a run: the guard's rules on the state of now, or a refusal in one sentence.
-
-What one guest's visit has taught about a deployment, for runs, audits and sweeps to rely on.
-
-Nobody outside the vendor knows these for a deployment that is not his: whether its flow greets, how
-long it takes, under which names the service shows what. What could not be learnt is None.
 """
 
 from collections.abc import Mapping
@@ -27,7 +24,10 @@ from harness.rundir.layout import RunDirectory, preflight_stamp, write_json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
-    """Times are seconds. Fields that say ``shown`` are about what the Platform API shows."""
+    """Times are seconds; what could not be learnt is None.
+
+    Fields that say ``shown`` are about what the Platform API shows.
+    """
 
     joined: bool | None = None
     """whether the guest came in by Join, before it spoke"""

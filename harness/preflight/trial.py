@@ -8,7 +8,7 @@ Everything that came is kept with its time: what the visit teaches is read from 
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -176,6 +176,8 @@ class Trial:
 class Patience:
     """How long a visit waits for what, in seconds."""
 
+    quick: bool = False
+    """it says one text and leaves when the first message has come"""
     first_s: float = 20.0
     silence_s: float = 5.0
     """After so long without a message the other side is taken to have said all."""
@@ -195,7 +197,7 @@ def try_one_guest(
     ``quick``: it says one text and leaves when the first message has come. ``while_open`` is called
     before it clears. Raises ConfigError; what the service does is told in the Trial.
     """
-    patience = patience or Patience()
+    patience = replace(patience or Patience(), quick=quick)
     sign_ins = read_sign_ins(terms.sign_ins) if terms.sign_ins is not None else ()
     directory = make_run_directory(reports, f"preflight-{new_run_id()}")
     write_start(directory, **target_facts(terms.target, terms.sign_ins))
@@ -229,7 +231,7 @@ def try_one_guest(
     guest = GuestSession(settings, trial.token, ledger=ledger, recorder=Recorder())
     try:
         with guest:
-            _visit(guest, trial, patience, quick=quick)
+            _visit(guest, trial, patience)
             while_open(trial)
     except ConfigError:
         raise
@@ -242,25 +244,20 @@ def try_one_guest(
     return trial
 
 
-def _visit(guest: GuestSession, trial: Trial, patience: Patience, *, quick: bool) -> None:
+def _visit(guest: GuestSession, trial: Trial, patience: Patience) -> None:
     if trial.joined:
         trial.spoke_wall_ns = wall_ns()
-        trial.greeting = _listen(guest, trial, guest.join, patience, quick=quick)
-    for _ in range(1 if quick else TEXTS_SENT):
+        trial.greeting = _listen(guest, trial, guest.join, patience)
+    for _ in range(1 if patience.quick else TEXTS_SENT):
         trial.spoke_wall_ns = trial.spoke_wall_ns or wall_ns()
-        turn = _listen(guest, trial, lambda: guest.say(TEXT), patience, quick=quick)
+        turn = _listen(guest, trial, lambda: guest.say(TEXT), patience)
         trial.turns.append(turn)
         if turn.refusal:
             return
 
 
 def _listen(
-    guest: GuestSession,
-    trial: Trial,
-    speak: Callable[[], None],
-    patience: Patience,
-    *,
-    quick: bool,
+    guest: GuestSession, trial: Trial, speak: Callable[[], None], patience: Patience
 ) -> Turn:
     """What comes after that: until a while of silence, or until it is clear that nothing comes."""
     before, since = len(trial.frames), monotonic_ns()
@@ -271,7 +268,7 @@ def _listen(
         messages = tuple(frame for frame in new if frame.speaks)
         refusal = next((frame.refusal for frame in new if frame.refusal), "")
         waited_s = (monotonic_ns() - since) / 1e9
-        if refusal or (quick and messages):
+        if refusal or (patience.quick and messages):
             return Turn(messages, since, refusal)
         if messages:
             quiet_s = (monotonic_ns() - messages[-1].at_ns) / 1e9
