@@ -153,8 +153,10 @@ class Printer:
         stream.flush()
         raw = getattr(getattr(stream, "buffer", None), "raw", None)
         # Not by the stream itself: Python waits for its lock when the process ends.
-        self._write: Callable[[bytes], object] = raw.write if raw is not None else _text(stream)
-        self._encoding = stream.encoding or "utf-8"
+        encoding = self._encoding = stream.encoding or "utf-8"
+        self._write: Callable[[bytes], object] = (
+            raw.write if raw is not None else lambda data: stream.write(data.decode(encoding))
+        )
         self._plainly = plain_signs()
         self._thread = threading.Thread(target=self._print_forever, daemon=True)
         self._thread.start()
@@ -178,10 +180,6 @@ class Printer:
         while (text := self._lines.get()) is not None:
             with contextlib.suppress(OSError):  # where the stream is not one that takes everything
                 self._write(f"{text}\n".encode(self._encoding, self._plainly))
-
-
-def _text(stream: TextIO) -> Callable[[bytes], object]:
-    return lambda data: stream.write(data.decode(stream.encoding or "utf-8"))
 
 
 def json_line(*, at_ns: int, level: str, logger: str, names: tuple[str, str], message: str) -> str:
