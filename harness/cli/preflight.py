@@ -72,8 +72,8 @@ def _calibrated(path: Path, terms: Terms, planned: Planned) -> list[Check]:
     # Processes share the work; cores beyond those that there are carry nothing.
     share = min(planned.processes, calibration.cores) / calibration.processes
     return check_calibration(
-        peak_per_s=planned.peak_per_s,
-        at_once=planned.at_once,
+        peak_per_s=planned.intent.peak_per_s,
+        at_once=planned.intent.at_once,
         safe_per_s=None if carried.guests is None else carried.guests.safe_per_s * share,
         room=None if carried.sessions is None else carried.sessions.room,
         disturbed=carried.disturbed,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from enum import StrEnum
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from harness.config.target import Terms
@@ -55,6 +56,20 @@ class Intent:
     peak_per_s: float | None
     stop_timeout_s: float
     breaks: Sequence[str] = ()
+
+    @classmethod
+    def of_plan(
+        cls, plan: Mapping[str, Any], *, users: int | None, stop_timeout_s: float
+    ) -> "Intent":
+        """From what a locustfile contains (nothing where there is none) and so many slots."""
+        arrivals = plan.get("arrivals") or {}
+        return cls(
+            sessions=arrivals.get("count"),
+            at_once=int(users or arrivals.get("slots") or 1),
+            peak_per_s=arrivals.get("peak_per_s"),
+            stop_timeout_s=stop_timeout_s,
+            breaks=plan.get("breaks", ()),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -292,21 +292,8 @@ class Planned:
     processes: int = 1
 
     @property
-    def arrivals(self) -> Mapping[str, Any] | None:
-        schedule: Mapping[str, Any] | None = self.inspected.get("arrivals")
-        return schedule
-
-    @property
-    def guests(self) -> int | None:
-        return None if self.arrivals is None else int(self.arrivals["count"])
-
-    @property
-    def peak_per_s(self) -> float | None:
-        return None if self.arrivals is None else float(self.arrivals["peak_per_s"])
-
-    @property
-    def at_once(self) -> int:
-        return int(self.users or (self.arrivals or {}).get("slots") or 1)
+    def intent(self) -> Intent:
+        return Intent.of_plan(self.inspected, users=self.users, stop_timeout_s=STOP_TIMEOUT_S)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -349,26 +336,20 @@ def check_all(
     Raises ConfigError.
     """
     platform = check_credentials(terms)
+    intent = planned.intent
     findings = _check_service(terms, platform, planned, reports, quick, no_guest, tell)
     limits, budget = platform.limits, terms.connections_per_minute
     findings.checks += platform.checks
     findings.checks += check_limits(limits, connections_per_min=budget)
     if planned.inspected:
         findings.checks += check_schedule(
-            peak_per_s=planned.peak_per_s,
-            at_once=planned.at_once,
+            peak_per_s=intent.peak_per_s,
+            at_once=intent.at_once,
             connections_per_min=budget or limits.get(CONNECTIONS),
             breaks=planned.inspected["may_break"],
         )
     findings.checks += _machine(terms, planned)
     findings.checks += calibrated
-    intent = Intent(
-        sessions=planned.guests,
-        at_once=planned.at_once,
-        peak_per_s=planned.peak_per_s,
-        stop_timeout_s=STOP_TIMEOUT_S,
-        breaks=planned.inspected.get("breaks", ()),
-    )
     refused = refusals(terms, intent, now=datetime.now(UTC), preflight=None)
     rules = tuple(refusal for refusal in refused if refusal.rule is not Rule.PREFLIGHT)
     findings.checks += check_guard(rules, guarded=terms.guarded)
@@ -421,7 +402,7 @@ def _check_service(
         api.close()
         facts |= view.learned
     learned = Learned(**facts)
-    checks += lessons(learned, sessions=planned.guests)
+    checks += lessons(learned, sessions=planned.intent.sessions)
     if view is not None and trial.ended and trial.message_id:
         refused = sorted(view.refused)
         checks += check_operator_view(learned, view.standing, refused=refused, within_s=WITHIN_S)
@@ -444,10 +425,10 @@ def _no_guest_because(checks: Sequence[Check], *, reached: bool) -> str:
 
 def _machine(terms: Terms, planned: Planned) -> list[Check]:
     raise_file_limit()
-    machine, processes, peak = this_machine(), planned.processes, planned.peak_per_s
+    machine, processes, intent = this_machine(), planned.processes, planned.intent
     share = Share(
-        at_once=-(-planned.at_once // processes),
-        per_s=None if peak is None else peak / processes,
+        at_once=-(-intent.at_once // processes),
+        per_s=None if intent.peak_per_s is None else intent.peak_per_s / processes,
         processes=processes,
         sources=max(1, len(terms.target.sources)),
     )

@@ -87,8 +87,10 @@ def supervise(args: Namespace) -> int:
     with LocustProcess(locustfile, parameters_of(args), script) as locust:
         plan = locust.plan()
         run_time_s = run_time_of(args, plan)
-        terms = None if args.target == "sim" else _terms(args, plan, run_time_s, overrides)
-        room = _check_room(args, plan, run_time_s)
+        timeout_s = seconds(args.stop_timeout, "--stop-timeout")
+        intent = Intent.of_plan(plan, users=args.users, stop_timeout_s=timeout_s)
+        terms = None if args.target == "sim" else _terms(args, intent, run_time_s, overrides)
+        room = _check_room(args, intent, run_time_s)
         directory = make_run_directory(args.reports, new_run_id())
         name_in_lines(lambda: (directory.name, "harness run"))
         # The locustfile that plays scripts says nothing of which one is played.
@@ -128,22 +130,12 @@ def supervise(args: Namespace) -> int:
 # Before.
 
 
-def _terms(
-    args: Namespace, plan: Mapping[str, Any], run_time_s: float, overrides: dict[Rule, str]
-) -> Terms:
+def _terms(args: Namespace, intent: Intent, run_time_s: float, overrides: dict[Rule, str]) -> Terms:
     """The target's terms, when they permit this run. Raises PreflightRefused or ConfigError."""
     from harness.preflight.stamp import permit
 
     terms = resolve_target(
         args.target, Path(args.targets), ca_file=args.ca_file, origin=args.origin
-    )
-    arrivals = plan["arrivals"]
-    intent = Intent(
-        sessions=None if arrivals is None else arrivals["count"],
-        at_once=_at_once(args, plan),
-        peak_per_s=None if arrivals is None else arrivals["peak_per_s"],
-        stop_timeout_s=seconds(args.stop_timeout, "--stop-timeout"),
-        breaks=plan["breaks"],
     )
     allowed = permit(terms, intent, reports=args.reports, overrides=overrides)
     console = open_console()
@@ -160,26 +152,20 @@ def _terms(
     return terms
 
 
-def _check_room(args: Namespace, plan: Mapping[str, Any], run_time_s: float) -> str:
+def _check_room(args: Namespace, intent: Intent, run_time_s: float) -> str:
     """A sentence where the run takes much of the disk. Raises ConfigError when it won't fit."""
     if args.disk_guard == "off":
         return ""
     from harness.preflight.disk import check_room, forecast, notable
 
-    arrivals, out = plan["arrivals"], args.reports
-    processes = args.processes or args.expect_workers or 1
+    out, processes = args.reports, args.processes or args.expect_workers or 1
     expected = forecast(
-        sessions=None if arrivals is None else arrivals["count"],
+        sessions=intent.sessions,
         duration_s=run_time_s,
-        at_once=_at_once(args, plan),
+        at_once=intent.at_once,
         processes=processes if processes > 0 else this_machine().cores,
     )
     return notable(out, expected, check_room(out, expected))
-
-
-def _at_once(args: Namespace, plan: Mapping[str, Any]) -> int:
-    arrivals = plan["arrivals"]
-    return int(args.users or (1 if arrivals is None else arrivals["slots"]))
 
 
 @contextmanager
