@@ -13,7 +13,7 @@ surer than so many trials can be.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from math import inf, sqrt
@@ -190,42 +190,34 @@ def trend(
     each = 1 - (1 - confidence) / TESTS
     span_s = float(times[-1] - times[0]) if times.size else 0.0
 
-    def undecided(note: str, step: Step | None = None) -> Trend:
-        """Nothing can be said of a slope; a change of level is one all the same."""
-        return Trend(
-            verdict=Drift.UNDECIDED if step is None else Drift.DRIFTING,
-            relative=relative,
-            span_s=span_s,
-            cut_s=cut_s,
-            note=note if step is None else "",
-            step=step,
-        )
-
+    unknown = Trend(verdict=Drift.UNDECIDED, relative=relative, span_s=span_s, cut_s=cut_s)
     if times.size < FEWEST_POINTS:
         note = f"{times.size} points after the warm-up, at least {FEWEST_POINTS} are needed"
-        return undecided(note)
+        return replace(unknown, note=note)
     series = _Series(points, shares=trials is not None)
     if series.collinear:
         note = "the load rose or fell all the time, its effect can't be told from a drift"
-        return undecided(note)
+        return replace(unknown, note=note)
     slope, intercept = series.line
     level = intercept + slope * float(series.time[-1])
     step = series.step((1 - each) / STEP_SAFETY, matters=least, floor=floor, relative=relative)
+    # Where nothing can be said of a slope, a change of level is one all the same.
+    jumped = None if step is None else replace(unknown, verdict=Drift.DRIFTING, step=step)
     scale = abs(level) if relative else 1.0
     if scale <= 0:
-        return undecided("a level of zero has no relative change", step)
+        return jumped or replace(unknown, note="a level of zero has no relative change")
     matters, least = max(matters, floor / scale), max(least, floor / scale)
     error, worth, freedom = series.slope_error(np.random.default_rng(0))  # the same each time
     if worth >= FEWEST_WORTH:
         reach = float(t.ppf(0.5 + each / 2, freedom)) * error
         slopes = (slope - reach, slope, slope + reach)
-    elif (spread := series.spread()) < matters * scale:
+    elif (spread := float(np.ptp(series.freed))) < matters * scale:
         # So few can't tell a slope, but a figure that has hardly moved at all has none to tell.
         most = spread / span_s
         slopes = (-most, min(max(slope, -most), most), most)
     else:
         note = f"neighbouring points are correlated: all of them count as {worth:.1f} independent"
-        return undecided(note, step)
+        return jumped or replace(unknown, note=note)
     low, change, high = (float(s) * span_s / scale for s in slopes)
     verdict = Drift.UNDECIDED
     if (low > 0 or high < 0) and abs(change) >= least:
@@ -236,18 +228,16 @@ def trend(
         step = None
     if step is not None:
         verdict = Drift.DRIFTING
-    return Trend(
+    return replace(
+        unknown,
         verdict=verdict,
         change=change,
         low=low,
         high=high,
-        relative=relative,
         slope_per_h=slopes[1] * 3600,
         slope_low_per_h=slopes[0] * 3600,
         slope_high_per_h=slopes[2] * 3600,
         level=level,
-        span_s=span_s,
-        cut_s=cut_s,
         longer_s=_longer(verdict, abs(change), high - change, matters, least, span_s),
         step=step,
     )
@@ -384,14 +374,14 @@ class _Series:
     def line(self) -> tuple[float, float]:
         """Slope per second and intercept of the figure freed of the load."""
         if self._trials is not None:
-            slope, intercept = np.polyfit(self.time, self._freed, 1)
+            slope, intercept = np.polyfit(self.time, self.freed, 1)
             return float(slope), float(intercept)
-        slope = float(self._slopes(self._freed[None, :])[0])
-        return slope, float(np.median(self._freed - slope * self.time))
+        slope = float(self._slopes(self.freed[None, :])[0])
+        return slope, float(np.median(self.freed - slope * self.time))
 
     def step(self, chance: float, *, matters: float, floor: float, relative: bool) -> Step | None:
         """A change of level that mere noise shows at most so often, and that is large enough."""
-        freed, (slope, intercept) = self._freed, self.line
+        freed, (slope, intercept) = self.freed, self.line
         place, before, after = best_change(freed)
         rest = np.concatenate([freed[:place] - before, freed[place:] - after])
         # What wanders looks calmest where it was cut; its longer part alone shows it better.
@@ -406,15 +396,11 @@ class _Series:
         at_s = float(self.time[place - 1 : place + 1].mean())
         return Step(at_s=at_s, before=before, after=after)
 
-    def spread(self) -> float:
-        """From the lowest to the highest point, freed of the load."""
-        return float(np.ptp(self._freed))
-
     def slope_error(self, rng: np.random.Generator) -> tuple[float, float, float]:
         """Standard error of the slope, the independent points that the series is worth, freedom."""
         slope, intercept = self.line
         line = intercept + slope * self.time
-        rest = self._tamed(self._freed - line)
+        rest = self._tamed(self.freed - line)
         alike = self._likeness(rest)
         worth = (self.size - self._used) * (1 - alike) / (1 + alike)
         # Long enough blocks for the likeness at hand (D. N. Politis, H. White, 2004, for AR(1)).
@@ -471,7 +457,7 @@ class _Series:
         return without
 
     @cached_property
-    def _freed(self) -> Floats:
+    def freed(self) -> Floats:
         """The figure without what it owes to the load, found beside a straight line in time."""
         figure, explained = self._figure, self._explained
         loads = explained[:, 2:]
