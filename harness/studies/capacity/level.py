@@ -6,6 +6,7 @@ Its objectives stand by the intervals of their figures, where there are such.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from math import inf
 from pathlib import Path
 
@@ -94,7 +95,7 @@ class Written:
             interval for path in self._run.all_intervals() for interval in read_intervals(path)
         ]
         self._lines: dict[str, list[TaggedHistogram]] = {}
-        self._decoded: dict[str, Counted] = {}
+        self._decoded = cache(lambda text: decoded([text]))
 
     def window(
         self, warmup_s: float, *, begin_s: float = 0.0, end_s: float | None = None
@@ -126,9 +127,7 @@ class Written:
         seconds: dict[int, list[Counted]] = defaultdict(list)
         for line in self._lines[tag]:
             if window.holds(line.started_s + line.length_s, line.length_s):
-                if line.encoded not in self._decoded:
-                    self._decoded[line.encoded] = decoded([line.encoded])
-                seconds[int(line.started_s)].append(self._decoded[line.encoded])
+                seconds[int(line.started_s)].append(self._decoded(line.encoded))
         return {second: combined(parts) for second, parts in seconds.items()}
 
 
@@ -391,7 +390,7 @@ def judge_run(
     progress = min(1.0, length_s / holding.longest_s)
     whole = read_measurements(directory)
     standings = Part(written, window, progress, whole).standings(objectives, verdicts)
-    standings |= _within_chance(objectives, record, standings)
+    standings |= _within_chance(record, standings)
     shows = _shows(written, objectives, warmup_s)
     seen = look(holding, shows, begin_s, begin_s + length_s)
     occupancy, replies_per_s, arrived_per_s = _means(written, window)
@@ -425,26 +424,22 @@ def judge_run(
 
 
 def _within_chance(
-    objectives: Sequence[Objective],
-    record: RunRecord,
-    standings: Mapping[str, ObjectiveStanding],
+    record: RunRecord, standings: Mapping[str, ObjectiveStanding]
 ) -> dict[str, ObjectiveStanding]:
     """What the run calls a miss though its own interval holds the limit: so few can't tell."""
     close = {}
-    entries = {entry.text: entry for entry in record.objectives}
-    for objective in objectives:
-        entry = entries.get(objective.text)
-        low, high, figure = (entry.low, entry.high, entry.figure) if entry else (None, None, None)
-        one = standings.get(objective.text)
+    for entry in record.objectives:
+        objective = parse_objective(entry.text)
+        one, low, figure = standings.get(entry.text), entry.low, entry.figure
         missed = one is not None and one.figure == Verdict.FAIL
         if not missed or low is None or figure is None or objective.op not in (Op.LESS, Op.AT_MOST):
             continue
         if low <= objective.limit:
             share = objective.unit is Unit.SHARE
-            values = [figure, low, *([] if high is None else [high])]
+            values = [figure, low, *([] if entry.high is None else [entry.high])]
             bounds = [f"{value:.2%}" if share else f"{value:,.4g}" for value in values]
             words = f"{bounds[0]} ({' to '.join(bounds[1:])})"
-            close[objective.text] = ObjectiveStanding(Shown(standing=Standing.CLOSE), words)
+            close[entry.text] = ObjectiveStanding(Shown(standing=Standing.CLOSE), words)
     return close
 
 
