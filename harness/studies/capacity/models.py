@@ -17,6 +17,7 @@ same factor for each step, so its logarithm does.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from math import exp, inf, isfinite, log, sqrt
 
 import numpy as np
@@ -210,19 +211,16 @@ def fit_queue(rates: Sequence[float], times_s: Sequence[float], percent: float) 
     Raises ConfigError for fewer than three different rates, and for what is no number above zero.
     """
     _checked("queue", rates, times_s)
-    tried: dict[int, tuple[float, float]] = {}
+    best = cache(partial(_best_service, rates, times_s, percent))
 
     def error(servers: int) -> float:
-        if servers not in tried:
-            tried[servers] = _best_service(rates, times_s, percent, servers)
-        return tried[servers][0]
+        return best(servers)[0]
 
     about = min(COARSE, key=error)
     at = COARSE.index(about)
     low, high = COARSE[max(0, at - 1)], COARSE[min(len(COARSE) - 1, at + 1)]
     servers = min(range(low, high + 1), key=error)
-    service_s = tried[servers][1]
-    queue_fit = QueueFit(servers=servers, service_s=service_s, percent=percent)
+    queue_fit = QueueFit(servers=servers, service_s=best(servers)[1], percent=percent)
     fitted = [queue_fit.time_s(rate) for rate in rates]
     residuals = tuple(time / fit - 1 for time, fit in zip(times_s, fitted, strict=True))
     doubts = (*_queue_doubts(queue_fit, rates, residuals),)

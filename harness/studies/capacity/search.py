@@ -385,22 +385,13 @@ class _View:
         judgements = {rate: _together(repeated) for rate, repeated in runs.items()}
         under = [rate for rate, judged in judgements.items() if judged is Judged.UNDER]
         over = [rate for rate, judged in judgements.items() if judged is Judged.OVER]
+        ours = [rate for rate, judged in judgements.items() if judged is Judged.INCONCLUSIVE]
         # Where a lower level was over and a higher one under, chance spoke; both ends give way.
         self.low = max((r for r in under if r < min(over, default=inf)), default=0.0)
         self.over = min((r for r in over if r > max(under, default=0.0)), default=inf)
-        self.generator = min(
-            (
-                r
-                for r, judged in judgements.items()
-                if judged is Judged.INCONCLUSIVE and r > self.low
-            ),
-            default=inf,
-        )
-        self.close = sorted(
-            rate
-            for rate, judged in judgements.items()
-            if self.low < rate < self.over and judged is not Judged.INCONCLUSIVE
-        )
+        self.generator = min((r for r in ours if r > self.low), default=inf)
+        between = [rate for rate in judgements if self.low < rate < self.over]
+        self.close = sorted(set(between).difference(ours))
         last = min(self.over, self.close[-1] if self.close else inf)
         self.readings = [
             (level.rate, level.reading)
@@ -442,10 +433,8 @@ class _View:
 
     def worth_repeating(self) -> float | None:
         """A level at which the generator struggled once gets a second chance."""
-        for rate, judgements in self._runs.items():
-            if judgements == [Judged.INCONCLUSIVE] and self.low < rate < self.over:
-                return rate
-        return None
+        once = (rate for rate, runs in self._runs.items() if runs == [Judged.INCONCLUSIVE])
+        return next((rate for rate in once if self.low < rate < self.over), None)
 
 
 def _together(judgements: Sequence[Judged]) -> Judged:

@@ -102,25 +102,25 @@ def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 LEAST_REACH = 0.1
-TONE_OF = {
-    ExitCode.INVALID: "invalid",
-    ExitCode.OBJECTIVES: "fail",
-    ExitCode.PASS: "pass",
-    ExitCode.NO_DATA: "no_data",
+LOOKS = {
+    ExitCode.INVALID: ("invalid", "Can't be compared"),
+    ExitCode.OBJECTIVES: ("fail", "Worse"),
+    ExitCode.PASS: ("pass", ""),
+    ExitCode.NO_DATA: ("no_data", "Can't tell"),
 }
-TONES = {"invalid": "Can't be compared", "fail": "Worse", "no_data": "Can't tell"}
+"""A tone and a headline; passing, the comparison says which."""
 
 
 def comparison_page(comparison: Comparison) -> Page:
     """The comparison for people who decide: what got worse first, what can't be told folded."""
-    tone = TONE_OF[comparison.exit_code]
+    tone, headline = LOOKS[comparison.exit_code]
     return Page(
         title=f"{comparison.new.run_id} against {comparison.base.run_id}",
         kicker="Comparison",
         about=f"{comparison.new.run_id} against {comparison.base.run_id}",
         tone=tone,
         icon=True,
-        headline=TONES.get(tone) or ("Better" if comparison.better else "No difference seen"),
+        headline=headline or ("Better" if comparison.better else "No difference seen"),
         why=_page_why(comparison, tone),
         sections=[
             _page_times(comparison),

@@ -314,12 +314,8 @@ def _limits(blocks: ShareBlocks, confidence: float) -> tuple[float, float, float
     """A share and its limits: E. B. Wilson's (1927), or wider where the blocks differ."""
     bad, whole = (sum(column) for column in zip(*blocks, strict=True))
     share, low, high = _wilson(bad, whole, float(norm.ppf(0.5 + confidence / 2)))
-    estimate = estimate_share(blocks, confidence=confidence)
-    if estimate.spells_reach:
-        low, high = (
-            min(low, share - estimate.spells_reach),
-            max(high, share + estimate.spells_reach),
-        )
+    if reach := estimate_share(blocks, confidence=confidence).spells_reach:
+        low, high = min(low, share - reach), max(high, share + reach)
     return share, max(0.0, low), min(1.0, high)
 
 

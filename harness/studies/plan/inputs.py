@@ -93,11 +93,10 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
         target = f"--target {quote(args.target)}"
         if args.targets != FILE:
             target += f" --targets {quote(str(args.targets))}"
-    texts = {name: getattr(args, READ[name][0].replace("-", "_")) for name in READ}
     written: dict[str, Any] = {
-        name: READ[name][1](text, f"--{READ[name][0]}")
-        for name, text in texts.items()
-        if text is not None
+        name: read(text, f"--{option}")
+        for name, (option, read) in READ.items()
+        if (text := getattr(args, option.replace("-", "_"))) is not None
     }
     with _named(args):
         wanted = Wanted(
