@@ -300,7 +300,6 @@ class Connection:
     def await_answer(self, key: str, what: str, within_s: float) -> Other:
         """Wait for an answer that was asked for by :meth:`Inbox.want`; raises as :meth:`ask`."""
         answers = self.inbox.answers
-        assert answers is not None
         try:
             self._await(lambda: answers[key] is not None, what, within_s, None)
             answer = answers[key]
@@ -546,7 +545,7 @@ class Typing:
         A refusal of the one before is counted as ``typing_is_off``.
         """
         inbox, before = connection.inbox, self._tracing_id
-        if before and inbox.answers and isinstance(inbox.answers.get(before), ServiceError):
+        if before and isinstance(inbox.answers.get(before), ServiceError):
             recorder.count("typing_is_off")
             self._off, self._tracing_id = True, ""
             inbox.forget(before)

@@ -221,7 +221,7 @@ class Inbox:
     pending: Pending = field(init=False)
     questions: Questions | None = None
     """of a guest with a story; what arrives is matched to them at once"""
-    answers: dict[str, Other | ServiceError | None] | None = None
+    answers: dict[str, Other | ServiceError | None] = field(default_factory=dict)
     """what :meth:`want` asked for, by tracingId or attachment id"""
     answered_ns: int = 0
     """when the newest of these arrived"""
@@ -266,14 +266,11 @@ class Inbox:
 
     def want(self, key: str) -> None:
         """Keep the answer to one request, by its tracingId or the id of an attachment."""
-        if self.answers is None:
-            self.answers = {}
         self.answers[key] = None
 
     def forget(self, key: str) -> None:
         """Nobody waits for this answer any more."""
-        if self.answers is not None:
-            self.answers.pop(key, None)
+        self.answers.pop(key, None)
 
     def add_missed(self, message: Message, at_ns: int) -> bool:
         """Take in a message from the history; True if it had not come on the connection.
@@ -464,7 +461,7 @@ class Inbox:
         if isinstance(answer, Other) and key is None:
             named = answer.body.get("attachmentId")
             key = named if isinstance(named, str) else None
-        if self.answers is not None and key in self.answers:
+        if key is not None and key in self.answers:
             self.answers[key] = answer
             self.answered_ns = arrived_ns
             return Finding.EXPECTED
@@ -508,7 +505,7 @@ class Inbox:
         refused = error.code < 500 or 4000 <= error.code < 5000
         if tracing_id and (refused or failure.of_session):
             self.note_answered(tracing_id)  # by an error of its own it may be carried out still
-        if self.answers is not None and tracing_id in self.answers:
+        if tracing_id in self.answers:
             return self._on_answer(error, tracing_id, arrived_ns)
         if tracing_id == self.clear_id and self.session.state in CLEARED:
             self.session.receive(Receive.CLEAR_REFUSED)

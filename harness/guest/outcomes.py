@@ -344,19 +344,16 @@ NOT_THEIRS = tuple(
     for folder in (
         str(Path(harness.__file__).parent),
         *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+        # How gevent's compiled code names its sources: as they were where it was built.
+        os.path.join("src", "gevent"),
     )
 )
 """Folders whose code is not the user's."""
 
 
-BUILT_ELSEWHERE = os.path.join("src", "gevent") + os.sep
-"""How gevent's compiled code names its sources: as they were where it was built."""
-
-
 def own_place(frames: traceback.StackSummary) -> tuple[str, int]:
     """The innermost file and line that are the user's own, of a stack, outermost call first."""
-    elsewhere = (*NOT_THEIRS, BUILT_ELSEWHERE)
-    own = [frame for frame in frames if not frame.filename.startswith(elsewhere)] or frames
+    own = [frame for frame in frames if not frame.filename.startswith(NOT_THEIRS)] or frames
     return (Path(own[-1].filename).name, own[-1].lineno or 0) if own else ("the locustfile", 0)
 
 

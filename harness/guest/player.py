@@ -23,8 +23,6 @@ from harness.workload.script.model import (
 # Told again so often while a step of typing lasts; the session itself keeps the vendor's pace.
 TYPING_EVERY_S = 5.0
 
-NO_TEXTS: Mapping[str, Sequence[str]] = MappingProxyType({})
-
 
 def act(
     guest: GuestSession,
@@ -34,7 +32,7 @@ def act(
     row: Row,
     rng: Random,
     folder: Path,
-    texts: Mapping[str, Sequence[str]] = NO_TEXTS,
+    texts: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> None:
     """Play a scenario in an open session.
 

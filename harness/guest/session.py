@@ -136,7 +136,7 @@ class GuestSession:
         self.step = ""
         """where in its script the guest is, if it has one; in the end, where its story broke off"""
         self._newest: Message | None = None
-        self._others: list[Connection] | None = None
+        self._others: list[Connection] = []
         self._typing: Typing | None = None
         self._max_attribute_bytes: int | None = None
 
@@ -516,7 +516,7 @@ class GuestSession:
         """
         if self._questions.phase is Phase.OVER or self.connection.state in ENDED:
             raise ConnectionLost(None, "the session is over")  # this would make another one
-        others = self._others = self._others or []
+        others = self._others
         connection = Connection(
             self.settings,
             self.connection.token,
@@ -588,8 +588,8 @@ class GuestSession:
                 self._look_at_replies()
             self._questions.close(monotonic_ns(), question_outcome(self._error))
             self._questions.end()
-            self._ending = self._clearing.end(self.connection, others=self._others or ())
-            for connection in self._others or ():
+            self._ending = self._clearing.end(self.connection, others=self._others)
+            for connection in self._others:
                 connection.close()
                 connection.part()
             self.connection.part()

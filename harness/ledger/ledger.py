@@ -260,7 +260,8 @@ class Ledger:
     reasons: Counter[str] = field(default_factory=Counter)
     """Why sessions were given up, for those that are lost now."""
     _failure: LedgerError | None = None
-    _last_id: int = 0
+    intended: int = 0
+    """how many sessions were ever intended, and so the id of the newest"""
     _collecting: Group = field(default_factory=Group)
     _writing: Group | None = None
     _work: Event = field(default_factory=Event)
@@ -271,15 +272,11 @@ class Ledger:
         self._committer = gevent.spawn(self._commit_groups)
 
     @property
-    def intended(self) -> int:
-        return self._last_id
-
-    @property
     def balanced(self) -> bool:
         """The accounting identity: every session ever intended stands at exactly one stage."""
         counted = sum(self.tally.values())
         return (
-            self._last_id == counted
+            self.intended == counted
             and min(self.tally.values(), default=0) >= 0
             and sum(self.reasons.values()) == self.tally[Stage.LOST]
         )
@@ -287,7 +284,7 @@ class Ledger:
     @property
     def open(self) -> int:
         """Sessions that have no proof of their end yet and are not given up."""
-        return self._last_id - sum(self.tally[stage] for stage in OVER) - self.tally[Stage.LOST]
+        return self.intended - sum(self.tally[stage] for stage in OVER) - self.tally[Stage.LOST]
 
     def record_intent(self, token: str) -> Entry:
         """Announce a session. Call :meth:`flush` before anything leaves that could create it.
@@ -295,8 +292,8 @@ class Ledger:
         Raises LedgerError when the ledger has failed before.
         """
         self._check()
-        self._last_id += 1
-        entry = Entry(self._last_id, token)
+        self.intended += 1
+        entry = Entry(self.intended, token)
         now = wall_ns()
         self._collecting.inserts.append((entry.id, token, entry.stage, now, now))
         self.tally[entry.stage] += 1

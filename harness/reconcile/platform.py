@@ -177,17 +177,14 @@ def note_counts(
         credentials = credentials_of(directory, environment)
     except ConfigError:
         return  # nobody has given any: then no counts were asked for
-    counted = {"when": utc_iso(), **_count(platform, credentials, target)}
-    with suppress(OSError):  # a disk that is full has worse to tell
-        before = read_start(directory).get("baseline", {})
-        write_start(directory, baseline={**before, moment: counted})
-
-
-def _count(platform: Mapping[str, Any], credentials: Credentials, target: Target) -> dict[str, Any]:
+    counted: dict[str, Any] = {"when": utc_iso()}
     try:
         places = Places.of(target, platform.get("api_url") or None)
         api = PlatformApi.towards(target, credentials, places, patience_s=PATIENCE_S)
         with closing(api):
-            return {"counts": observe(api, queues=platform["queues"], flows=platform["flows"])}
+            counted["counts"] = observe(api, queues=platform["queues"], flows=platform["flows"])
     except (ConfigError, PlatformApiError) as error:
-        return {"why": str(error)}
+        counted["why"] = str(error)
+    with suppress(OSError):  # a disk that is full has worse to tell
+        before = read_start(directory).get("baseline", {})
+        write_start(directory, baseline={**before, moment: counted})

@@ -117,6 +117,7 @@ _ANCILLARY_SIZE = socket.CMSG_SPACE(_TIMESPEC.size) if KERNEL_STAMPS else 0
 _READ_SIZE = 4096
 """Enough for nearly every read; a smaller buffer is a cheaper one."""
 _BACKLOG_LIMIT = 1 << 20
+_MAX_MESSAGE_BYTES = 1 << 20
 
 
 class Receiver(Protocol):
@@ -148,7 +149,8 @@ class WebSocket:
     _close_received: tuple[int | None, str] | None = None
     _close_sent: bool = False
     _backlog: bytes = b""
-    _closed: bool = False
+    closed: bool = False
+    """Whether the socket is gone."""
     _answered_ns: int = 0
     _waiter: Waiter = field(default_factory=Waiter)
     _recvmsg: Any = None
@@ -160,18 +162,13 @@ class WebSocket:
         self._recvmsg = sock.recvmsg if KERNEL_STAMPS else None
         self._reader = get_hub().loop.io(sock.fileno(), 1)
 
-    @property
-    def closed(self) -> bool:
-        """Whether the socket is gone."""
-        return self._closed
-
     def send(self, data: bytes) -> int:
         """Send one text message; returns the stamp taken just before the bytes were written.
 
         Raises ConnectionLost when the connection is not open any more. Never blocks: what the
         kernel does not take at once is kept (up to 1 MiB) and written when it can be.
         """
-        if self._closed or self._close_sent or self._handshake is not None:
+        if self.closed or self._close_sent or self._handshake is not None:
             raise ConnectionLost(*(self._close_received or (None, "")))
         frame = self._frames.encode(TEXT, data)
         if self._link.tls is not None:
@@ -182,12 +179,12 @@ class WebSocket:
 
     def close(self, *, wait_s: float = 1.0) -> None:
         """Close with 1000 and give the other side ``wait_s`` seconds to answer; never raises."""
-        if self._closed:
+        if self.closed:
             return
         if not self._close_sent and self._handshake is None:
             self._close_sent = True
             self._write_frame(CLOSE, close_payload(1000))
-        if not self._closed and wait_s > 0:
+        if not self.closed and wait_s > 0:
             self._waiter.wait(wait_s)
         self._end()
 
@@ -210,7 +207,7 @@ class WebSocket:
         self._reader.start(self._on_readable)
         try:
             self._write(handshake.request())
-            if self._handshake is not None and not self._closed:
+            if self._handshake is not None and not self.closed:
                 self._waiter.wait(timeout_s)
         except BaseException:
             self._end()
@@ -262,7 +259,7 @@ class WebSocket:
                     self._on_error(item)
                 else:
                     self._on_control(item)  # type: ignore[arg-type]  # it is one of three
-                if self._closed:
+                if self.closed:
                     break
         if tls is not None and tls.ended:
             self._on_eof()
@@ -333,7 +330,7 @@ class WebSocket:
         return data
 
     def _push(self, data: bytes) -> None:
-        if self._closed or not data:
+        if self.closed or not data:
             return
         if self._backlog:
             self._backlog += data
@@ -356,9 +353,9 @@ class WebSocket:
     # The end.
 
     def _end(self) -> None:
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         for watcher in (self._reader, self._writer):
             if watcher is not None:
                 watcher.stop()
@@ -376,7 +373,6 @@ def connect(
     *,
     timeout_s: float = 10.0,
     origin: str | None = None,
-    max_message_bytes: int = 1 << 20,
     library: bool = False,
 ) -> WebSocket:
     """Dial and upgrade. ``path`` is the resource with its query, such as ``/v1?deploymentId=…``.
@@ -387,7 +383,7 @@ def connect(
     started = monotonic_ns()
     link = dial(address, timeout_s=timeout_s)
     dialled = monotonic_ns()
-    frames: Frames = (LibraryFrames if library else FastFrames)(max_message_bytes)
+    frames: Frames = (LibraryFrames if library else FastFrames)(_MAX_MESSAGE_BYTES)
     upgrade = Upgrade(address, path, origin, library=library)
     websocket = WebSocket(link, upgrade, receiver, frames)
     left = timeout_s - (dialled - started) / 1e9
