@@ -1,5 +1,6 @@
 """Where a run's guests went, and when."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def test_a_run_says_where_its_guests_went_and_when(tmp_path: Path) -> None:
 def test_roads_that_lead_nowhere_are_known_from_a_preflight(tmp_path: Path) -> None:
     assert closed_roads(learned_of(tmp_path)) == frozenset()
     some = Learned(message_leads=True, search_shown=False, analytics_ends_s=40)
-    write_start(tmp_path, learned=some.as_dict())
+    write_start(tmp_path, learned=asdict(some))
     assert learned_of(tmp_path) == some
     assert closed_roads(some) == {Road.ATTRIBUTES}
     none = Learned(message_leads=False, search_shown=False, journey_shown=False)
