@@ -198,7 +198,7 @@ class GuestSession:
         if self.connection.over or self._story is Story.CONNECTED:
             return
         now = monotonic_ns()
-        ours = (self.connection, *(self._others or ()))
+        ours = (self.connection, *self._others)
         unanswered = asking or any(each.unanswered(now) for each in ours)
         if self._clearing.note_unanswered(unanswered):
             self._ledger.flush()
