@@ -380,6 +380,10 @@ JUDGED_FOR_ERRORS = MappingProxyType(
         "session_open": ("openings of a session", "failed"),
         "delivered": ("messages", "were not delivered"),
         "reply": ("questions", "were not answered"),
+        "join": ("joins", "were not taken in"),
+        "health_check": ("health checks", "were not answered"),
+        "upload": ("uploads", "failed"),
+        "history": ("requests for the history", "failed"),
     }
 )
 

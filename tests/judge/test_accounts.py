@@ -78,10 +78,17 @@ def test_errors_that_no_objective_looks_at_are_told() -> None:
         "connect": {"count": 50, "outcomes": {"ok": 27, "refused": 23}},
         "delivered": {"count": 9, "outcomes": {"ok": 9}},
         "reply": {"count": 4, "outcomes": {"ok": 2, "timeout": 2}},
+        "join": {"count": 6, "outcomes": {"ok": 4, "forbidden": 2}},
+        "health_check": {"count": 3, "outcomes": {"timeout": 2, "lost": 1}},
+        "upload": {"count": 2, "outcomes": {"ok": 1, "cut_short": 1}, "cut_early": 1},
+        "history": {"count": 2, "outcomes": {"ok": 1, "protocol": 1}},
     }
     objectives = [parse_objective(one) for one in ("reply errors < 1%", "connect p95 < 1s")]
     assert not_judged(operations, objectives) == [
-        "23 of 50 connects were refused or failed (refused 23)"
+        "23 of 50 connects were refused or failed (refused 23)",
+        "2 of 6 joins were not taken in (forbidden 2)",
+        "3 of 3 health checks were not answered (timeout 2, lost 1)",
+        "1 of 2 requests for the history failed (protocol 1)",
     ]
 
 
