@@ -532,6 +532,8 @@ class Inbox:
             return Finding.EXPECTED
         self.failure = error
         if request is None:
+            if self.questions is not None:  # all that was sent has its echo: what else is open?
+                self.questions.fail_only(arrived_ns, seen_ns, outcome_of(error))
             return Finding.UNMATCHED
         operation = request[0]
         if operation == "session_open":

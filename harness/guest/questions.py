@@ -351,6 +351,12 @@ class Questions:
             self._miss(question, arrived_ns, seen_ns, outcome)
         self._possible = [one for one in self._possible if one.sent_ns != sent_ns]
 
+    def fail_only(self, arrived_ns: int, seen_ns: int, outcome: Outcome) -> None:
+        """An error that names no request has come while none awaits its echo. It answers the open
+        question if there is exactly one; of several it can't be known which."""
+        if len(self.open) == 1:
+            self.fail(self.open[0].sent_ns, arrived_ns, seen_ns, outcome)
+
     # The end.
 
     def close(self, now_ns: int, outcome: Outcome) -> None:

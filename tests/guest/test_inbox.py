@@ -213,6 +213,26 @@ def test_an_error_is_charged_to_its_request_or_to_the_oldest(rig: Rig) -> None:
     assert not rig.inbox.pending
 
 
+@pytest.mark.parametrize("asked", [1, 2])
+def test_an_error_without_a_name_after_the_echo_answers_the_only_question(
+    rig: Rig, asked: int
+) -> None:
+    questions = rig.inbox.questions = Questions(rig.recorder, 1)
+    rig.get(CONFIGURED)
+    for number in range(asked):
+        name = f"own-00{number}"
+        questions.ask("reply", number, number)
+        rig.inbox.pending[name] = ("delivered", number, number)
+        rig.get(echo(name))
+    rig.get(frame("string", "broken", 500))
+    questions.close(9, Outcome.UNANSWERED)
+    questions.end()
+    outcomes = rig.outcomes()
+    assert outcomes["delivered"] == {Outcome.OK: asked}
+    ends = {Outcome.SERVICE_ERROR: 1} if asked == 1 else {Outcome.UNANSWERED: 2}
+    assert outcomes["reply"] == ends
+
+
 def test_a_lost_connection_ends_all_that_was_pending(rig: Rig) -> None:
     rig.get(CONFIGURED)
     rig.inbox.pending["a"] = ("delivered", 0, 1)
