@@ -166,13 +166,16 @@ class Clearing:
         settings = connection.settings
         if self.entry is None:
             return Ending.NEVER
+        new = self.entry.stage is Stage.INTENDED
         for other in others:
-            other.await_contradiction(within_s=settings.close_within_s)
+            other.await_contradiction(within_s=settings.close_within_s, states=UNHEARD)
             if other in asking or other.state in UNHEARD:
                 other.close()
         unanswered = any(other.unanswered(began_ns) for other in others)
         first = ending = self._clear_here(connection)
         unanswered |= connection.unanswered(began_ns)
+        # Where one has left in all, what there is was opened by it: it was carried out.
+        once = new and not others and len(connection.inbox.asked) == 1
         if asking and ending is Ending.CLEARED:
             ending = Ending.UNCONFIRMED
         lost_ns = connection.inbox.lost_ns or monotonic_ns()
@@ -188,7 +191,10 @@ class Clearing:
                 settings, connection.token, self._recorder, on_asking=self._note_asking_again
             )
             ending = settled(first, end_session(again, lost_ns=lost_ns))
-            unanswered |= again.unanswered(began_ns)
+            if once and was_alive(again):
+                unanswered = False
+            if again.unanswered(began_ns):
+                unanswered, once = True, False
             wait_s = again.retry_after_s
         if unanswered and ending.proof:
             ending = Ending.NOT_YET  # it is not there, and may yet come

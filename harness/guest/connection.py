@@ -372,14 +372,18 @@ class Connection:
         retired = self.session.connection is ConnectionState.RETIRED
         return Ending.CLEARED if retired or self.state is State.PROVED else Ending.UNCONFIRMED
 
-    def await_contradiction(self, *, within_s: float) -> None:
+    def await_contradiction(
+        self, *, within_s: float, states: frozenset[State] = frozenset({State.REFUSED})
+    ) -> None:
         """After a refusal of configureSession: whether the service says that there is a session.
+
+        For so long as it is in one of the ``states``.
 
         What it says after our close frame, or instead of its own, nobody would read.
         """
         websocket = self._websocket
         if websocket is not None:
-            self._wait_while(lambda: self.state in UNHEARD and not websocket.closed, within_s)
+            self._wait_while(lambda: self.state in states and not websocket.closed, within_s)
 
     def _wait_while(self, holds: Callable[[], bool], within_s: float) -> None:
         deadline = monotonic_ns() + int(within_s * 1e9)

@@ -124,7 +124,7 @@ CASES: dict[str, list[Case]] = {
             fault="1,at=configure",
             ends=ReplyTimeout,
             outcomes={"session_open": {"timeout": 1}},
-            leftovers=("clear_unanswered",),
+            leftovers=("clear_unanswered, open_unanswered",),
         ),
     ],
     "stall": [Case(fault="#3,seconds=0.2", outcomes=WELL)],
@@ -134,7 +134,7 @@ CASES: dict[str, list[Case]] = {
             fault="1,at=configure",
             ends=ConnectionLost,
             outcomes={"session_open": {"lost": 1}},
-            leftovers=("cut",),
+            leftovers=("cut, open_unanswered",),
             open=1,
         ),
         Case(
@@ -163,7 +163,7 @@ CASES: dict[str, list[Case]] = {
             fault="1,at=configure",
             ends=ServiceError,
             outcomes={"session_open": {"service_error": 1}},
-            leftovers=("service_error",),
+            leftovers=("service_error, open_unanswered",),
         ),
         Case(
             fault="1,at=clear",
@@ -280,7 +280,12 @@ CASES: dict[str, list[Case]] = {
             ends=SessionExpired,
             outcomes={"session_open": {"expired": 1}, "resume": {"ok": 1}, "clear": {"ok": 1}},
         ),
-        Case(fault="1,code=400", ends=ServiceError, leftovers=("service_error",), open=1),
+        Case(
+            fault="1,code=400",
+            ends=ServiceError,
+            leftovers=("service_error, open_unanswered",),
+            open=1,
+        ),
     ],
     "refuse_new": [
         Case(
