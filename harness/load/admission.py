@@ -282,15 +282,19 @@ class Admission:
     @refusing()
     def ask_permission(self, options: RunOptions) -> Permit:
         """The guard's permission for this run, or the end of the process with its refusal."""
+        return permit(
+            options.terms, self._intent(), reports=options.reports, overrides=options.overrides
+        )
+
+    def _intent(self) -> Intent:
         environment, shape = self._environment, self.shape
-        intent = Intent(
+        return Intent(
             sessions=None if shape is None else shape.arrivals.count,
             at_once=environment.parsed_options.num_users or 1,
             peak_per_s=self._peak_per_s,
             stop_timeout_s=float(environment.stop_timeout or 0),
             breaks=list(would_break(environment.user_classes)),
         )
-        return permit(options.terms, intent, reports=options.reports, overrides=options.overrides)
 
     def check_room(self, options: RunOptions, workers: int) -> dict[str, Any] | None:
         """The forecast of what the run will write, or the end of the process if it won't fit.
@@ -299,11 +303,9 @@ class Admission:
         """
         if not options.disk_guard:
             return None
-        parsed, shape = self._environment.parsed_options, self.shape
         self.expected = forecast(
-            sessions=None if shape is None else shape.arrivals.count,
-            duration_s=parsed.run_time,
-            at_once=parsed.num_users or 1,
+            self._intent(),
+            duration_s=self._environment.parsed_options.run_time,
             processes=max(1, workers),
         )
         try:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from math import sqrt
 from pathlib import Path
 
+from harness.config.guard import Intent
 from harness.errors import ConfigError
 from harness.measure.model import interval_s
 from harness.units import size_text
@@ -50,13 +51,12 @@ class Forecast:
         return self.ledger + self.measured + self.ending
 
 
-def forecast(
-    *, sessions: int | None, duration_s: float | None, at_once: int, processes: int = 1
-) -> Forecast:
-    """``sessions`` is None in a closed workload: how many there will be depends on the service."""
+def forecast(intent: Intent, *, duration_s: float | None, processes: int = 1) -> Forecast:
+    """How many sessions a closed workload will have depends on the service: its intent has None."""
     length_s = duration_s or UNKNOWN_S
+    sessions = intent.sessions
     # Guests who come back to back may be as many in each second as there are slots.
-    per_s = at_once if sessions is None else sessions / length_s
+    per_s = intent.at_once if sessions is None else sessions / length_s
     measured, at_s = 0.0, 0.0
     for until_s in (3600.0, 86_400.0, length_s):
         until_s = min(until_s, length_s)

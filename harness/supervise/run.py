@@ -159,12 +159,9 @@ def _check_room(args: Namespace, intent: Intent, run_time_s: float) -> str:
     from harness.preflight.disk import check_room, forecast, notable
 
     out, processes = args.reports, args.processes or args.expect_workers or 1
-    expected = forecast(
-        sessions=intent.sessions,
-        duration_s=run_time_s,
-        at_once=intent.at_once,
-        processes=processes if processes > 0 else this_machine().cores,
-    )
+    if processes < 0:
+        processes = this_machine().cores
+    expected = forecast(intent, duration_s=run_time_s, processes=processes)
     return notable(out, expected, check_room(out, expected))
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.config.guard import Intent
 from harness.errors import ConfigError
 from harness.preflight import disk as room
 from harness.preflight.disk import (
@@ -29,28 +30,32 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return free
 
 
+def intended(sessions: int | None, *, at_once: int) -> Intent:
+    return Intent(sessions=sessions, at_once=at_once, peak_per_s=None, stop_timeout_s=0)
+
+
 def test_the_ledger_grows_with_sessions_and_the_measurements_with_time() -> None:
-    day = forecast(sessions=1_000_000, duration_s=86_400, at_once=100)
+    day = forecast(intended(1_000_000, at_once=100), duration_s=86_400)
     assert day.ledger == 134_000_000
     assert day.total == day.ledger + day.measured + day.ending
     # an hour by the second, then ten at a time
-    hour = forecast(sessions=1_000_000 // 24, duration_s=3600, at_once=100)
+    hour = forecast(intended(1_000_000 // 24, at_once=100), duration_s=3600)
     assert 3600 * 2300 < hour.measured < day.measured < 10 * hour.measured
-    week = forecast(sessions=7_000_000, duration_s=7 * 86_400, at_once=100)
+    week = forecast(intended(7_000_000, at_once=100), duration_s=7 * 86_400)
     assert week.measured < 3 * day.measured  # then by the minute
     assert week.ledger == 7 * day.ledger
 
 
 def test_processes_write_files_of_their_own() -> None:
-    one = forecast(sessions=1000, duration_s=600, at_once=10)
-    four = forecast(sessions=1000, duration_s=600, at_once=10, processes=4)
+    one = forecast(intended(1000, at_once=10), duration_s=600)
+    four = forecast(intended(1000, at_once=10), duration_s=600, processes=4)
     assert four.ledger == one.ledger
     assert 2 * one.measured < four.measured <= 4 * one.measured
     assert four.ending - one.ending == 3 * ending_bytes()
 
 
 def test_of_a_closed_workload_only_the_least_is_known(tmp_path: Path, disk: list[int]) -> None:
-    closed = forecast(sessions=None, duration_s=None, at_once=50)
+    closed = forecast(intended(None, at_once=50), duration_s=None)
     assert (closed.ledger, closed.sessions_known) == (0, False)
     assert closed.measured > 3600 * 2300  # an hour, where there is no limit
     disk[0] = 1000
@@ -98,7 +103,7 @@ def test_where_nobody_says_what_is_free_nothing_is_refused(
         raise PermissionError
 
     monkeypatch.setattr(room.os, "statvfs", refuse)
-    assert check_room(tmp_path, forecast(sessions=10**9, duration_s=60, at_once=1)) is None
+    assert check_room(tmp_path, forecast(intended(10**9, at_once=1), duration_s=60)) is None
     assert RoomWatch(tmp_path, 10**18).look() == ""
 
 
