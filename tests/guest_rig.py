@@ -1,6 +1,7 @@
 """Guests with a ledger against the simulator, and the comparison with what really happened."""
 
 import uuid
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,9 @@ class Rig:
         self.before = simulator.open_tokens()
 
     def guest(self, **settings: Any) -> GuestSession:
-        changed = GuestSettings(
-            **{
-                name: settings.get(name, getattr(self.settings, name))
-                for name in self.settings.__slots__
-            }
-        )
+        names = {one.name for one in fields(GuestSettings)}
         return GuestSession(
-            changed,
+            replace(self.settings, **{name: settings[name] for name in names & settings.keys()}),
             str(uuid.uuid4()),
             ledger=self.ledger,
             recorder=self.recorder,

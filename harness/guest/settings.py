@@ -118,7 +118,25 @@ SignIn = str | Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GuestSettings:
+class Habits:
+    """What all guests of a run do alike; an option of the run names each of these."""
+
+    history: bool = False
+    """After a reconnect, fetch what was missed over REST."""
+    auto_join: bool = False
+    """Send Presence Join when a new session opens, as a widget does with autoStart on."""
+    replies: bool = True
+    """Whether what a guest says expects an answer, where the story does not say otherwise."""
+    turns: bool = False
+    """Whether a wait for a reply is one for the whole turn, where the story doesn't say."""
+    turn_silence_s: float = 1.0
+    """After so long without a message the other side has said all."""
+    library: bool = False
+    """Whether the websockets library itself makes the upgrade and reads and writes the frames."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestSettings(Habits):
     """The target and how long to wait for what (seconds).
 
     ``custom_attributes`` go with the first message of each conversation; they carry the run's id,
@@ -136,8 +154,6 @@ class GuestSettings:
     reply_within_s: float = REPLY_WITHIN_S
     clear_within_s: float = 5.0
     close_within_s: float = 1.0
-    library: bool = False
-    """Whether the websockets library itself makes the upgrade and reads and writes the frames."""
     end_attempts: int = 3
     """How often a new connection is made to end a session whose connection was lost."""
     end_backoff_s: float = 0.5
@@ -149,21 +165,11 @@ class GuestSettings:
     max_connection_age_s: float = 0.0
     """A connection so old is replaced in the guest's next silence, before the service ends it
     (after 2 h, it is thought: protocol, close codes); 0: it is used until the service does."""
-    history: bool = False
-    """After a reconnect, fetch what was missed over REST."""
     health_check_every_s: float = 45.0
     """An idle guest asks for an echo so often, as the vendor's client does; 0: never."""
-    auto_join: bool = False
-    """Send Presence Join when a new session opens, as a widget does with autoStart on."""
-    replies: bool = True
-    """Whether what a guest says expects an answer, where the story does not say otherwise."""
     greets: bool | None = None
     """Whether the flow says something by itself after Join, or else before its first answer;
     None: it is not known."""
-    turns: bool = False
-    """Whether a wait for a reply is one for the whole turn, where the story doesn't say."""
-    turn_silence_s: float = 1.0
-    """After so long without a message the other side has said all."""
     listening: Listening | None = None
     """Who stays silent before Clear; None: nobody."""
     budget: Budget = DOCUMENTED

@@ -9,7 +9,7 @@ locustfile reads some of them itself and names a default for each::
 import argparse
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from math import ceil
 from pathlib import Path
@@ -45,6 +45,7 @@ from harness.guest.settings import (
     UNLIMITED,
     ConnectionBudget,
     GuestSettings,
+    Habits,
     SignIn,
     read_sign_ins,
 )
@@ -67,24 +68,17 @@ LEAST_SILENCE_S, MOST_SILENCE_S = 0.05, 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GuestOptions:
+class GuestOptions(Habits):
     """``connections_per_minute`` is the whole deployment's, 0 for no limit."""
 
     paced: bool = True
     connections_per_minute: int = 0
-    history: bool = True
-    auto_join: bool = False
-    max_connection_age_s: float | None = None
-    """0: never replaced by the guest; None: as the guest's class says"""
-    replies: bool = True
-    greets: bool | None = None
+    age_of_all_s: float | None = None
+    """of a connection that is replaced, 0 for none; None: as the guest's class says"""
+    greets_all: bool | None = None
     """None: as the guest's class says, or else as a preflight has learnt"""
     learned_greets: bool | None = None
-    turns: bool = False
-    turn_silence_s: float = 1.0
     listen: bool = True
-    library: bool = False
-    """whether the websockets library itself reads and writes the frames"""
     sign_ins: tuple[str, ...] = field(default=(), repr=False)
     """JWTs, each the key to a customer's account"""
     sign_ins_file: Path | None = None
@@ -98,14 +92,9 @@ class GuestOptions:
             tls=terms.target.tls_context(),
             budget=DOCUMENTED if self.paced else UNLIMITED,
             connections=ConnectionBudget(limit, share=1 / workers) if limit else None,
-            history=self.history,
-            auto_join=self.auto_join,
-            max_connection_age_s=self.max_connection_age_s or 0.0,
-            replies=self.replies,
-            greets=self.learned_greets if self.greets is None else self.greets,
-            turns=self.turns,
-            turn_silence_s=self.turn_silence_s,
-            library=self.library,
+            max_connection_age_s=self.age_of_all_s or 0.0,
+            greets=self.learned_greets if self.greets_all is None else self.greets_all,
+            **{habit.name: getattr(self, habit.name) for habit in fields(Habits)},
             custom_attributes={"runId": run_id},
             tag_of=guest_tag,
         )
@@ -120,9 +109,9 @@ class GuestOptions:
     ) -> GuestSettings:
         """The run's settings with what is one guest's own; what was asked for wins."""
         own: dict[str, Any] = {"sign_in": sign_in} if sign_in else {}
-        if max_age_s and self.max_connection_age_s is None:
+        if max_age_s and self.age_of_all_s is None:
             own["max_connection_age_s"] = max_age_s
-        if greets is not None and self.greets is None:
+        if greets is not None and self.greets_all is None:
             own["greets"] = greets
         return replace(settings, **own) if own else settings
 
@@ -155,9 +144,9 @@ def read_guest_options(
         connections_per_minute=_connections(parsed.connections, terms, paced=paced),
         history=_one_of("--history", parsed.history, ON_OFF),
         auto_join=joins,
-        max_connection_age_s=_max_age_s(parsed.max_connection_age),
+        age_of_all_s=_max_age_s(parsed.max_connection_age),
         replies=_one_of("--replies", parsed.replies, replies),
-        greets=_one_of("--greets", parsed.greets, greets),
+        greets_all=_one_of("--greets", parsed.greets, greets),
         learned_greets=learned.greets if learned is not None and same else None,
         turns=_one_of("--turns", parsed.turns, {**ON_OFF, "": turns}),
         turn_silence_s=_silence_s(parsed.turn_silence),
