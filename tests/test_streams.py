@@ -74,7 +74,7 @@ def test_clear_leaves_in_any_encoding(simulator: Any, tmp_path: Path, encoding: 
     assert simulator.open_tokens() <= before
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize("encoding", ["ascii", pytest.param("cp1252", marks=pytest.mark.long)])
 @pytest.mark.parametrize("words", [["--help"], ["plan", "--help"], ["leftovers", "run"]])
 def test_commands_print_in_any_encoding(tmp_path: Path, encoding: str, words: list[str]) -> None:
     (tmp_path / "run" / "start.json").parent.mkdir()

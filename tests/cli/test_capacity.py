@@ -28,6 +28,7 @@ class Guest(GuestUser):
 """
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_a_service_that_takes_no_more_connections_is_over_and_the_search_says_how_far_it_came(
     tmp_path: Path,

@@ -28,9 +28,9 @@ def compare(reports: Path, *words: str) -> int:
     ("runs", "code"),
     [
         (["base", "alike"], ExitCode.NO_DATA),  # too few sessions for their errors
-        (["base", "worse"], ExitCode.OBJECTIVES),
+        pytest.param(["base", "worse"], ExitCode.OBJECTIVES, marks=pytest.mark.long),
         (["base", "alike", "worse"], ExitCode.OBJECTIVES),
-        (["worse", "void"], ExitCode.INVALID),
+        pytest.param(["worse", "void"], ExitCode.INVALID, marks=pytest.mark.long),
         (["void", "alike"], ExitCode.INVALID),
     ],
 )

@@ -64,6 +64,7 @@ def test_no_run_before_a_preflight_and_a_run_after_it(simulator: Any, tmp_path: 
     assert (how["target_name"], how["approval"], how["overridden"]) == ("twin", "case 1", [])
 
 
+@pytest.mark.long
 def test_a_calibrated_machine_is_told_what_is_too_much(simulator: Any, tmp_path: Path) -> None:
     words = target(tmp_path, simulator.url)
     check = ["preflight", *words, "--no-guest", "--locustfile", "locustfiles/load.py"]
@@ -122,7 +123,11 @@ def test_an_override_is_told_and_kept(simulator: Any, tmp_path: Path) -> None:
     assert (kept["rule"], kept["reason"]) == ("preflight", "rehearsal in the office")
 
 
-@pytest.mark.parametrize("more", [[], ["--processes", "2"]], ids=["one", "two workers"])
+@pytest.mark.parametrize(
+    "more",
+    [pytest.param([], marks=pytest.mark.long), ["--processes", "2"]],
+    ids=["one", "two workers"],
+)
 def test_no_more_sessions_than_the_cap(simulator: Any, tmp_path: Path, more: list[str]) -> None:
     words = target(tmp_path, simulator.url, cap=7)
     done = harness(

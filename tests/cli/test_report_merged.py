@@ -156,6 +156,7 @@ def test_runs_side_by_side_become_one(tmp_path: Path) -> None:
     assert "no run may be in it twice" in again.stderr
 
 
+@pytest.mark.long
 def test_what_a_part_left_is_left_by_all_and_swept_in_the_part(tmp_path: Path) -> None:
     file = locustfile(tmp_path, more=SHAPE)
     simulator = Simulator("--limits", "off")

@@ -35,6 +35,7 @@ def machines(simulator: Any, tmp_path: Path) -> Iterator[Machines]:
         made.close()
 
 
+@pytest.mark.long
 def test_a_worker_comes_again_for_the_next_run(simulator: Any, machines: Machines) -> None:
     before, still_open = sessions(simulator)
     file = locustfile(machines.folder / "m", messages=1)

@@ -129,6 +129,7 @@ def test_why_a_locustfile_can_not_be_imported_is_told_in_words(tmp_path: Path) -
     assert error["message"] == f"error: {file} can't be imported: not today"
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_a_refusal_is_told_as_well_where_lines_are_objects(tmp_path: Path) -> None:
     file = locustfile(tmp_path)

@@ -39,7 +39,9 @@ def test_a_run_to_its_time_limit(simulator: Any, tmp_path: Path) -> None:
     assert link.resolve() == only_run(tmp_path).resolve()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_a_signal_in_the_middle_of_conversations(
     simulator: Any, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -232,7 +234,7 @@ def test_a_guest_who_is_never_closed_is_not_collected_as_garbage(
     assert simulator.open_tokens() == before
 
 
-@pytest.mark.parametrize("number", [None, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(None, marks=pytest.mark.long), signal.SIGTERM])
 def test_a_guest_who_is_never_closed_is_cleared_at_the_end(
     simulator: Any, tmp_path: Path, number: signal.Signals | None
 ) -> None:

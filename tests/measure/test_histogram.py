@@ -65,7 +65,7 @@ def test_garbage_is_refused() -> None:
 
 
 @pytest.mark.slow
-@at_most(10)
+@at_most(5)
 @given(DURATIONS.filter(bool))
 def test_the_quick_reading_agrees_with_the_library_s_own(durations: list[int]) -> None:
     histogram = of(durations)
@@ -112,7 +112,7 @@ def test_many_at_once_are_the_same_as_one_by_one(durations_ns: list[int]) -> Non
 
 
 @pytest.mark.slow
-@at_most(10)
+@at_most(5)
 @given(DURATIONS)
 def test_the_mean_is_the_librarys(durations_ns: list[int]) -> None:
     histogram = of(durations_ns)

@@ -126,6 +126,7 @@ def test_it_comes_back_during_the_run(network: Network, twin: Twin, cluster: Clu
     assert twin.open_tokens() == set()
 
 
+@pytest.mark.long
 def test_the_run_ends_while_it_is_away(network: Network, twin: Twin, cluster: Cluster) -> None:
     cluster.in_session()
     time.sleep(1.5)  # the master's copy is complete to within a second

@@ -149,6 +149,7 @@ def test_a_worker_is_killed_and_started_anew_and_nothing_stays_open(
     assert (latest / "report.html").stat().st_size > 10_000
 
 
+@pytest.mark.long
 def test_all_machines_are_lost_at_once_but_the_claim(twin: Twin, cluster: Cluster) -> None:
     containers = [cluster.container("master", claim=True)]
     containers += [cluster.container("worker", host=f"shop-worker-{n}") for n in range(2)]

@@ -119,6 +119,7 @@ def test_run_audit_and_sweep_tell_what_is_true(night: Night) -> None:
     assert block["visible"] == block["conversations"] > left
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("night", [DIVISION], indirect=True)
 def test_a_client_that_may_see_one_division_says_what_it_does_not_know(night: Night) -> None:

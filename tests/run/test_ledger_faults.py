@@ -139,6 +139,7 @@ def test_who_does_not_mind_goes_on_to_the_end(
     assert found["how"]["disk"] is None
 
 
+@pytest.mark.long
 def test_a_run_writes_no_more_than_was_forecast(simulator: Any, tmp_path: Path) -> None:
     more = "class Shape(ArrivalShape):\n    arrivals = steady(per_second=40, over='8s')\n"
     file = locustfile(tmp_path, messages=4, think="5ms", more=more)

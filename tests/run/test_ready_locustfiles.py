@@ -14,8 +14,8 @@ from harness.errors import ExitCode
 pytestmark = pytest.mark.process
 
 READY = ROOT / "locustfiles"
-OPEN = ("load", "spike", "soak", "reconnect")
-MORE = ("step", "breakpoint")  # of the same kind as a load and a spike
+OPEN = ("load", "spike", "reconnect")
+MORE = ("step", "soak", "breakpoint")  # of the same kind
 
 
 def judged(code: int, output: str) -> bool:

@@ -15,7 +15,7 @@ SEED = 20_261_128
 @pytest.mark.parametrize(
     "count",
     [
-        pytest.param(3, marks=pytest.mark.timeout(240)),
+        pytest.param(3, marks=[pytest.mark.long, pytest.mark.timeout(240)]),
         pytest.param(100, marks=[pytest.mark.long, pytest.mark.timeout(3600)]),
     ],
 )

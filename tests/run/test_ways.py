@@ -166,6 +166,7 @@ def test_a_proxy_that_dies_in_mid_run(secure: World, tmp_path: Path) -> None:
     assert truth["opened"] == record["sessions"]["opened"]
 
 
+@pytest.mark.long
 def test_the_origin_that_a_deployment_asks_for(plain: World) -> None:
     plain.name(origin="https://shop.test.evil.example")
     checked = plain.harness("preflight", "--no-guest")

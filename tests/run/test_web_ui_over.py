@@ -17,6 +17,7 @@ class Shape(ArrivalShape):
 """
 
 
+@pytest.mark.long
 def test_each_run_of_a_master_ends_by_itself_and_the_next_begins(
     simulator: Any, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from itertools import pairwise
 from math import sqrt
 
 import pytest
+from examples import at_most
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -73,6 +74,7 @@ def indices_of(partition: Partition, worker: str) -> list[int]:
 
 
 @pytest.mark.slow
+@at_most(40)
 @given(pieces(), st.integers(), st.integers(min_value=1, max_value=9))
 def test_strides_of_the_workers_partition_the_schedule(
     base: Schedule, seed: int, workers: int

@@ -251,7 +251,9 @@ Shipper.next_batch = lossy
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("more", ["", LOSSY], ids=["", "batches are lost"])
+@pytest.mark.parametrize(
+    "more", [pytest.param("", marks=pytest.mark.long), LOSSY], ids=["", "batches are lost"]
+)
 def test_a_killed_workers_sessions_are_swept_from_the_masters_copy(
     simulator: Any, tmp_path: Path, more: str
 ) -> None:

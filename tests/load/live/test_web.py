@@ -76,7 +76,9 @@ def test_the_target_is_named_and_cannot_be_changed_in_the_form(
         assert f'"host": "{target}"' in answer.read().decode()
 
 
-@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+@pytest.mark.parametrize(
+    ("width", "dark"), [pytest.param(1280, False, marks=pytest.mark.long), (390, True)]
+)
 def test_the_page_alone_fits_and_has_no_complaint(
     browser: Browser, running: tuple[Any, str], width: int, dark: bool
 ) -> None:

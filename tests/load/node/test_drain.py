@@ -29,7 +29,9 @@ def run_two(simulator: Any, directory: Path) -> Any:
     return process
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
+)
 def test_all_closes_of_all_workers_are_in_the_result(
     simulator: Any, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -77,6 +79,7 @@ def test_after_sigterm_all_workers_clear_in_the_time_that_is_left(
     assert cut_by_hand(code, output), output
 
 
+@pytest.mark.long
 def test_a_killed_workers_sessions_are_swept_and_it_is_never_a_pass(
     simulator: Any, tmp_path: Path
 ) -> None:

@@ -19,6 +19,7 @@ RISES = Rises(
 )
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_each_story_loads(tmp_path: Path) -> None:
     visits = rising.STORY.format(
