@@ -54,7 +54,7 @@ def test_what_may_be_opened_still_is_waited_for(
     assert main(["sweep", run, "--deadline", "1s"]) == ExitCode.LEFTOVERS
     said = " ".join(capsys.readouterr().out.split())
     assert Ending.NOT_YET.words in said
-    assert re.search(r"sweep again in \d+s", said)
+    assert re.search(r"sweep again in [\d.]+s", said)
     assert main(["sweep", run, "--late-within", "2s"]) == ExitCode.PASS
     assert "sessions that may be opened still" in " ".join(capsys.readouterr().out.split())
 
