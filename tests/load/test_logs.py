@@ -56,7 +56,7 @@ def test_a_run_on_two_workers_tells_what_it_decides_and_no_token(
     file = locustfile(tmp_path, more=BROKEN)
     process = launch(
         file, environment_for(tmp_path, simulator.url), "--headless", "--only-summary",
-        "--processes", "2", "-u", "4", "-r", "4", "-t", "3", "--loglevel", "DEBUG",
+        "--processes", "2", "-u", "4", "-r", "4", "-t", "8", "--loglevel", "DEBUG",
     )  # fmt: skip
     _, output = finish(process)
     directory = only_run(tmp_path)
@@ -90,7 +90,7 @@ def test_each_line_of_a_run_is_an_object_where_that_is_asked_for(
     simulator: Any, tmp_path: Path
 ) -> None:
     file = locustfile(tmp_path, more=f"{BROKEN}\nprint('two\\nlines of {TOKEN}')\n")
-    words = ("--target", simulator.url, "--processes", "2", "-u", "4", "-t", "3s")
+    words = ("--target", simulator.url, "--processes", "2", "-u", "4", "-t", "8s")
     json_by_variable = {**os.environ, "PYTHONPATH": str(ROOT), "HARNESS_LOG_FORMAT": "json"}
     done = subprocess.run(
         [sys.executable, "-m", "harness", "run", str(file), *words, "--", "--loglevel", "DEBUG"],

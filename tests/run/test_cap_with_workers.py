@@ -40,7 +40,7 @@ def test_a_worker_that_joins_does_not_raise_the_cap(simulator: Any, tmp_path: Pa
         return int(simulator.truth()["sessions"]["opened"]) - before
 
     master = start(
-        "--master", "--expect-workers", "1", "-u", "6", "-t", "20s", "--target", "twin",
+        "--master", "--expect-workers", "1", "-u", "6", "-t", "30s", "--target", "twin",
         "--targets", str(tmp_path / "targets.toml"), "--reports", str(tmp_path / "reports"),
         "--override", "preflight=test",
     )  # fmt: skip

@@ -221,7 +221,8 @@ def test_a_worker_is_killed_and_another_joins(simulator: Any, tmp_path: Path) ->
     # No session of the service is missing from our account. Who was admitted in the moment of
     # the kill has none yet.
     truth = simulator.truth()["sessions"]["opened"] - before
-    assert truth <= record["sessions"]["intended"]
+    # Who was cleared in that moment is opened again by the sweep, which can't know it.
+    assert truth <= record["sessions"]["intended"] + record["sessions"]["settled"]
     assert arrivals["started"] - truth <= 2
     assert record["sessions"]["leftover"] == 0
     told = json.loads(RunDirectory(only_run(tmp_path)).shares.read_text())

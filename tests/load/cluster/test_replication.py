@@ -298,7 +298,7 @@ def test_figures_of_workers_elsewhere_are_exact(simulator: Any, tmp_path: Path) 
     bind = ("--master-bind-host", "127.0.0.1", "--master-bind-port", port)
     master = start_elsewhere(
         file, tmp_path / "m", simulator.url, "--master", "--expect-workers", "2", *bind,
-        "-u", "6", "-r", "6", "-t", "4s", "--only-summary",
+        "-u", "6", "-r", "6", "-t", "4s", "--stop-timeout", "20", "--only-summary",
     )  # fmt: skip
     folders = [tmp_path / name for name in ("one", "two")]
     workers = [
