@@ -76,7 +76,9 @@ def test_another_thread_has_no_signals_to_put_off() -> None:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize(("program", "longest_s"), [(SIMULATOR, 1.2), (LEVEL, 0.03)])
+@pytest.mark.parametrize(
+    ("program", "longest_s"), [(SIMULATOR, 1.2), pytest.param(LEVEL, 0.03, marks=pytest.mark.long)]
+)
 def test_stops_at_many_moments_orphan_nobody(
     tmp_path: Path, program: str, longest_s: float
 ) -> None:

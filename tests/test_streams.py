@@ -171,7 +171,7 @@ def shell(command: str) -> subprocess.CompletedProcess[str]:
 
 
 BEHIND = ("| true", "| head -1", ">&-", "> /dev/full", "2>&- | head -1", "<&- >&- 2>&-")
-QUICK = (*(("", behind) for behind in BEHIND), ("--csv", "| head -1"), ("--json", "| head -1"))
+QUICK = (("", "| true"), ("", "> /dev/full"), ("", "<&- >&- 2>&-"), ("--json", "| head -1"))
 
 
 @pytest.mark.parametrize(

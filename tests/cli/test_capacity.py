@@ -56,6 +56,7 @@ def test_a_service_that_takes_no_more_connections_is_over_and_the_search_says_ho
     assert "harness capacity --resume" in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_levels_of_a_guarded_target_run_by_the_preflight_of_the_target(tmp_path: Path) -> None:
     file, targets = tmp_path / "level.py", tmp_path / "targets.toml"

@@ -160,6 +160,7 @@ def test_the_target_is_named_in_every_command_and_its_caps_count(
     assert "nobody" in capsys.readouterr().err
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_the_runs_it_tells_can_be_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", *LAUNCH, "--json"]) == ExitCode.PASS

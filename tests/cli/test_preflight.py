@@ -111,6 +111,7 @@ def test_plain_locust_is_guarded_too(simulator: Any, tmp_path: Path) -> None:
     assert "there has been no preflight" in output
 
 
+@pytest.mark.long
 def test_an_override_is_told_and_kept(simulator: Any, tmp_path: Path) -> None:
     words = target(tmp_path, simulator.url)
     done = harness(

@@ -93,6 +93,7 @@ def percentiles_ms(parts: Iterable[Path], tag: str, percents: Sequence[float]) -
     return [next(value for value, below in values if below >= rank) / 1000 for rank in ranks]
 
 
+@pytest.mark.long
 def test_runs_side_by_side_become_one(tmp_path: Path) -> None:
     file = locustfile(tmp_path, more=SHAPE)
     simulator = Simulator("--bot-delay", "uniform:200ms", "--limits", "off")

@@ -81,6 +81,7 @@ def test_faults_leave_what_is_listed_and_a_sweep_ends_it(simulator: Any, tmp_pat
     assert (again.returncode, "nothing to do" in again.stdout) == (0, True)
 
 
+@pytest.mark.long
 def test_leftovers_of_an_embedded_simulator_end_with_it(tmp_path: Path) -> None:
     words = [
         "run",
@@ -97,6 +98,7 @@ def test_leftovers_of_an_embedded_simulator_end_with_it(tmp_path: Path) -> None:
     assert "with --keep-sim it stays" in done.stdout
 
 
+@pytest.mark.long
 def test_kill_9_of_locust_in_mid_run(simulator: Any, tmp_path: Path) -> None:
     file, out = str(locustfile(tmp_path, messages=500, think="100ms")), tmp_path / "reports"
     before = simulator.open_tokens()
@@ -141,6 +143,7 @@ def test_kill_9_of_the_master_lets_its_workers_end_in_order(simulator: Any, tmp_
     assert simulator.open_tokens() <= before
 
 
+@pytest.mark.long
 def test_two_interrupts_clear_at_once(simulator: Any, tmp_path: Path) -> None:
     file, out = str(locustfile(tmp_path, messages=500, think="100ms")), tmp_path / "reports"
     process = start(
@@ -319,6 +322,7 @@ def test_a_master_says_for_whom_it_waits_and_not_for_ever(simulator: Any, tmp_pa
     assert done.stderr == "error: only 0 of 2 workers came within 4s\n"
 
 
+@pytest.mark.long
 def test_too_many_workers_are_warned_of_before_anything_is_waited_for(tmp_path: Path) -> None:
     file = locustfile(tmp_path)
     port, many = free_port(), MOST_WORKERS + 1

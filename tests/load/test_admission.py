@@ -27,6 +27,7 @@ def test_bad_targets(tmp_path: Path, target: str, code: int, why: str) -> None:
     assert "Traceback" not in output
 
 
+@pytest.mark.long
 def test_two_shapes_are_one_too_many(simulator: Any, tmp_path: Path) -> None:
     two = "class {}(ArrivalShape):\n    arrivals = steady(per_minute=60, over='5s')\n"
     file = locustfile(tmp_path, more=two.format("One") + two.format("Two"))
@@ -82,6 +83,7 @@ class Shape(ArrivalShape):
 """
 
 
+@pytest.mark.long
 def test_a_shape_that_makes_no_sense(simulator: Any, tmp_path: Path) -> None:
     file = locustfile(tmp_path, more="class Shape(ArrivalShape):\n    slots = 3\n")
     code, output = finish(start(file, tmp_path, simulator.url))

@@ -54,9 +54,9 @@ def test_an_occupancy_sets_the_schedule_aside() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("def broken(:\n", "bad.py:1: "),
         ("\nimport nothing_like_it\n", "bad.py:2: ModuleNotFoundError"),
-        ("x = 1\n", "no class inherits from GuestUser"),
+        pytest.param("def broken(:\n", "bad.py:1: ", marks=pytest.mark.long),
+        pytest.param("x = 1\n", "no class inherits from GuestUser", marks=pytest.mark.long),
         (
             "from harness.load import GuestUser, objective\n\nobjective('rply p95 < 5s')\n",
             "bad.py:3: objective",

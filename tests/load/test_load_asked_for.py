@@ -84,8 +84,16 @@ def on_start(self):
     ("body", "words"),
     [
         ("@task\ndef talk(self):\n    1 / 0", "ZeroDivisionError in story.py, line "),
-        ("def sign_in(self):\n    raise KeyError('x')\n" + TALK, "KeyError in story.py, line "),
-        (TALK + "    self.environment.runner.quit()", "a story ended the run by quit() or stop()"),
+        pytest.param(
+            "def sign_in(self):\n    raise KeyError('x')\n" + TALK,
+            "KeyError in story.py, line ",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            TALK + "    self.environment.runner.quit()",
+            "a story ended the run by quit() or stop()",
+            marks=pytest.mark.long,
+        ),
         (
             "@task\ndef talk(self):\n"
             "    with self.guest():\n        self.environment.runner.quit()",
@@ -277,6 +285,7 @@ def test_a_warm_up_as_long_as_the_run_is_refused(simulator: Any, tmp_path: Path)
     assert "--warm-up: 5s is all of the run, which lasts 5s: nothing would be judged" in output
 
 
+@pytest.mark.long
 def test_nobody_waits_for_a_time_limit_when_the_schedule_is_over(
     simulator: Any, tmp_path: Path
 ) -> None:

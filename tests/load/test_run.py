@@ -85,6 +85,7 @@ def test_kill_9_leaves_a_complete_list(simulator: Any, tmp_path: Path) -> None:
     assert read_account(only_run(tmp_path)).balanced
 
 
+@pytest.mark.long
 def test_ignored_clears_give_the_leftovers_exit_code(simulator: Any, tmp_path: Path) -> None:
     simulator.faults(ignore_clear=1)
     before = simulator.open_tokens()

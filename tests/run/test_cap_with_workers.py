@@ -18,6 +18,7 @@ pytestmark = pytest.mark.process
 CAP = 40
 
 
+@pytest.mark.long
 def test_a_worker_that_joins_does_not_raise_the_cap(simulator: Any, tmp_path: Path) -> None:
     file = locustfile(tmp_path, messages=2, think="300ms")
     now = datetime.now(UTC)

@@ -94,7 +94,8 @@ def runs(directory: Path) -> list[Path]:
     return sorted(p for p in (directory / "reports").iterdir() if p.is_dir() and not p.is_symlink())
 
 
-@pytest.mark.parametrize("mode", [longer(LOCAL), longer(PROCESSES), MASTER])
+@pytest.mark.long
+@pytest.mark.parametrize("mode", [LOCAL, PROCESSES, MASTER])
 def test_stop_in_the_web_ui_and_a_second_run(simulator: Any, tmp_path: Path, mode: str) -> None:
     before = simulator.open_tokens()
     file = locustfile(tmp_path, messages=500, think="200ms")

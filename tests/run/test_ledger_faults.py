@@ -127,6 +127,7 @@ def test_a_disk_that_fills_up_ends_the_run_in_time(
     assert simulator.open_tokens() <= before
 
 
+@pytest.mark.long
 def test_who_does_not_mind_goes_on_to_the_end(
     simulator: Any, tmp_path: Path, small_disk: Path
 ) -> None:

@@ -198,6 +198,7 @@ def test_a_terminal_that_closes_ends_the_run_in_order(simulator: Any, tmp_path: 
     assert simulator.open_tokens() <= before
 
 
+@pytest.mark.long
 def test_a_reader_who_leaves_ends_only_the_display(simulator: Any, tmp_path: Path) -> None:
     before = simulator.open_tokens()
     reader, writer = os.pipe()
@@ -213,7 +214,7 @@ def test_a_reader_who_leaves_ends_only_the_display(simulator: Any, tmp_path: Pat
     assert simulator.open_tokens() <= before
 
 
-@pytest.mark.parametrize("instead", ["a file", "nothing"])
+@pytest.mark.parametrize("instead", [pytest.param("a file", marks=pytest.mark.long), "nothing"])
 def test_a_run_whose_folder_is_moved_away_is_told_and_never_called_a_mistake_in_its_options(
     simulator: Any, tmp_path: Path, instead: str
 ) -> None:

@@ -100,6 +100,7 @@ def plain(tmp_path: Path) -> Iterator[World]:
     yield from world(tmp_path, *more)
 
 
+@pytest.mark.long
 def test_a_private_ca_that_is_another_or_none_is_told(secure: World, tmp_path: Path) -> None:
     import trustme
 

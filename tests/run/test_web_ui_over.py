@@ -57,6 +57,7 @@ events.init._handlers.insert(0, take_time)  # the master has seen it, and not he
 """
 
 
+@pytest.mark.long
 def test_a_worker_that_comes_as_the_run_is_begun_takes_part_in_it(
     simulator: Any, tmp_path: Path
 ) -> None:

@@ -226,6 +226,7 @@ def test_with_a_worker_who_comes_in_the_middle(browser: Browser, folder: tuple[P
     assert all(len(list(run.glob("ledger-*.sqlite"))) == 2 for run in web.reports.glob("2*"))
 
 
+@pytest.mark.long
 def test_what_went_wrong_in_one_run_is_not_told_of_the_next(folder: tuple[Path, Any]) -> None:
     directory, simulator = folder
     port = free_port()

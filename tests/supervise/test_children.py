@@ -121,15 +121,15 @@ def test_nothing_of_the_look_is_left_in_the_process_that_runs_the_file(tmp_path:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("raise SystemExit('not today')", "not today"),
-        ("input()", r"bad\.py:1: EOFError"),
+        pytest.param("raise SystemExit('not today')", "not today", marks=pytest.mark.long),
+        pytest.param("input()", r"bad\.py:1: EOFError", marks=pytest.mark.long),
         ("import os; os.kill(os.getpid(), 9)", r"bad\.py can't be imported: .* by SIGKILL"),
         (
             "import os, time; os.kill(os.getppid(), 9); time.sleep(20)",
             r"bad\.py can't be imported: .* by SIGKILL",
         ),
         ("import os; os._exit(0)", r"bad\.py can't be imported: .* without a word"),
-        ("print('{}'); x = (", r"bad\.py:1"),
+        pytest.param("print('{}'); x = (", r"bad\.py:1", marks=pytest.mark.long),
     ],
 )
 def test_a_file_that_ends_its_process_is_refused(tmp_path: Path, text: str, why: str) -> None:

@@ -44,6 +44,7 @@ def machines(simulator: Any, tmp_path: Path) -> Iterator[Machines]:
         made.close()
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_two_workers_with_nothing_but_the_package(simulator: Any, machines: Machines) -> None:
     opened, before = sessions(simulator)
@@ -153,6 +154,7 @@ def test_a_worker_with_a_locustfile_that_needs_more_says_what(machines: Machines
     assert machines.left_behind == []
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_another_version_is_refused_on_both_consoles(machines: Machines) -> None:
     file = locustfile(machines.folder / "m")

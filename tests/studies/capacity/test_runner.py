@@ -209,6 +209,7 @@ def asked_of_files(**changes: Any) -> dict[str, Any]:
     return {**usual, **changes}
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_a_good_search_has_nothing_against_it() -> None:
     Path("twin.toml").write_text('[bot]\ntime = "50ms"\n')
@@ -258,6 +259,7 @@ def test_a_search_needs_something_that_breaks() -> None:
     check_files(asked_of_files(objectives=["reply p95 < 5s"]))
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_a_locustfile_that_does_not_rise_is_refused() -> None:
     fixed = STORY.replace('from_options(rate="1/s"', "steady(per_second=1").replace(
