@@ -23,11 +23,14 @@ class Coming(ArrivalShape):
     slots = 60
 
 class Guest(GuestUser):
+    think_time = "1s"  # so that there is always somebody in session
+
     @task
     def ask(self):
         with self.guest() as guest:
             guest.say("hello")
             guest.await_reply(within="20s")
+            guest.think()
 
 objective("reply errors < 1%")
 """
