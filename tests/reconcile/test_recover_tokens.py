@@ -12,8 +12,8 @@ from harness.errors import ExitCode, LedgerError
 from harness.ledger.ledger import Stage, Store, Tokens
 from harness.ledger.reader import read_account, read_leftovers
 from harness.ledger.runs import listed_runs
-from harness.reconcile import sweep
-from harness.reconcile.sweep import sweep_derived
+from harness.reconcile import recover_tokens
+from harness.reconcile.recover_tokens import sweep_derived
 from harness.rundir.layout import RunDirectory, begin_run
 
 pytestmark = pytest.mark.process
@@ -27,7 +27,7 @@ def run(simulator: Any, directory: Path, **more: Any) -> Any:
 def test_all_sessions_of_a_lost_ledger_are_found_and_ended(
     simulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep, "GAP", 15)
+    monkeypatch.setattr(recover_tokens, "GAP", 15)
     tokens = {name: Tokens.of(tmp_path, name) for name in ("a", "b")}
     made = [[of.next() for _ in range(12)] for of in tokens.values()]
     opened = [made[0][3], made[0][11], made[1][0], made[1][10]]
@@ -46,7 +46,7 @@ def test_all_sessions_of_a_lost_ledger_are_found_and_ended(
 def test_what_the_ledger_knows_is_not_tried(
     simulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep, "GAP", 3)
+    monkeypatch.setattr(recover_tokens, "GAP", 3)
     tokens = Tokens.of(tmp_path, "a")
     store = Store(tmp_path / "ledger-a.sqlite", {"worker": "a", "ended_ns": "9"})
     known = [tokens.next() for _ in range(5)]
@@ -73,7 +73,7 @@ def copy_of_lost_worker(master: Path, worker: Path, name: str, *rows: str, **met
 def test_what_a_worker_opened_last_is_found_though_its_disk_and_its_secret_are_gone(
     simulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep, "GAP", 5)
+    monkeypatch.setattr(recover_tokens, "GAP", 5)
     master = tmp_path / "master"
     master.mkdir()
     tokens = copy_of_lost_worker(master, tmp_path / "worker", "far")
@@ -116,7 +116,7 @@ def test_a_worker_that_came_to_its_end_in_order_costs_no_attempt(
 def test_what_can_not_be_asked_becomes_a_leftover(
     simulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep, "GAP", 2)
+    monkeypatch.setattr(recover_tokens, "GAP", 2)
     (token,) = leave_open(simulator, 1, [Tokens.of(tmp_path, "a").next()])
     simulator.faults(ignore_clear=1)
     result = run(simulator, tmp_path, deadline_s=0.3)
@@ -157,7 +157,7 @@ def test_a_deleted_ledger_is_no_all_clear_until_its_tokens_were_tried(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(sweep, "GAP", 5)
+    monkeypatch.setattr(recover_tokens, "GAP", 5)
     directory = tmp_path / "r"
     directory.mkdir()
     opened = deleted(directory, simulator)
@@ -172,7 +172,9 @@ def test_a_deleted_ledger_is_no_all_clear_until_its_tokens_were_tried(
     for more in ([], ["--dry-run"]):
         assert main(["sweep", str(directory), *more]) == ExitCode.LEFTOVERS
         assert "damaged or gone" in capsys.readouterr().out
+    monkeypatch.setattr("harness.reconcile.sweep.TELL_EVERY_S", 0.0)
     assert main(["sweep", str(directory), "--derive", "--rate", "100/s"]) == ExitCode.PASS
+    assert f"{directory.name}: 1 derived tokens tried" in capsys.readouterr().out
     assert set(opened) & simulator.open_tokens() == set()
     assert main(["leftovers", str(directory)]) == ExitCode.PASS
     assert main(["leftovers", "--all", "--reports", str(tmp_path)]) == ExitCode.PASS
