@@ -11,6 +11,7 @@ negative number is a run of zeros. Other HDR libraries read it.
 
 import struct
 import zlib
+from abc import ABC, abstractmethod
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -46,14 +47,14 @@ def rank(percent: float, count: int) -> int:
     return max(1, ceil(round(percent / 100 * count, 9)))
 
 
-class Distribution:
+class Distribution(ABC):
     """What can be asked of durations that were counted, however the counts are kept."""
 
     __slots__ = ()
 
+    @abstractmethod
     def used(self) -> tuple[Numbers, Numbers]:
         """Its rising counter places with something in them, and the counts there."""
-        raise NotImplementedError
 
     @property
     def count(self) -> int:
