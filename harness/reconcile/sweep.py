@@ -141,34 +141,105 @@ def sweep(
     deadline; ``on_wait`` is told how many there are, and for how long (seconds) they are waited
     for.
     """
-    result = SweepResult(total=len(leftovers))
-    recorder = Recorder()
-    deadline = monotonic_ns() + int(deadline_s * 1e9)
+    work = _Sweep(
+        settings=settings,
+        sign_ins=sign_ins,
+        on_ending=on_ending,
+        deadline_ns=monotonic_ns() + int(deadline_s * 1e9),
+        per_second=per_second,
+    )
+    return work.run(leftovers, on_wait)
 
-    failures: list[LedgerError] = []
-    pool = Pool(AT_ONCE)
 
-    not_before = 0
+@dataclass(slots=True, kw_only=True)
+class _Sweep:
+    """Leftovers that are being ended."""
+
+    settings: GuestSettings
+    sign_ins: tuple[str, ...]
+    on_ending: Callable[[], None]
+    deadline_ns: int
+    per_second: float
+    endings: Counter[Ending] = field(default_factory=Counter)
+    unreached: int = 0
+    not_before_ns: int = 0
     """until then the service has asked us not to connect (Retry-After of a refused upgrade)"""
-    early: dict[Leftover, Ending] = {}
+    early: dict[Leftover, Ending] = field(default_factory=dict)
     """ended, but something for them may be carried out still"""
-    before: dict[Leftover, Ending] = {}
+    before: dict[Leftover, Ending] = field(default_factory=dict)
     """those of them that are tried once more"""
+    failures: list[LedgerError] = field(default_factory=list)
+    recorder: Recorder = field(default_factory=Recorder)
+    pool: Pool = field(default_factory=lambda: Pool(AT_ONCE))
 
-    def over_ns(leftover: Leftover) -> int:
-        asked_ns = leftover.asked_ns
-        return asked_ns + int(settings.late_within_s * 1e9) if asked_ns else 0
+    def run(
+        self, leftovers: list[Leftover], on_wait: Callable[[int, float], object]
+    ) -> SweepResult:
+        """End them all, and those that may be opened still once more when that is over."""
+        self._end_all(leftovers)
+        last_ns = wall_ns() + self.deadline_ns - monotonic_ns()
+        in_time = [leftover for leftover in self.early if self._over_ns(leftover) < last_ns]
+        if in_time:
+            wait_s = max(0, max(map(self._over_ns, in_time)) - wall_ns()) / 1e9 + SPARE_S
+            self.before = {leftover: self.early.pop(leftover) for leftover in in_time}
+            on_wait(len(in_time), wait_s)
+            gevent.sleep(wait_s)
+            self._end_all(in_time)
+        for _ in self.early:
+            self._count(Ending.NOT_YET)
+        return SweepResult(
+            total=len(leftovers),
+            endings=self.endings,
+            unreached=self.unreached,
+            again_ns=max(map(self._over_ns, self.early), default=0),
+        )
 
-    def end_one(leftover: Leftover, asked: _Asked) -> tuple[Ending, bool]:
-        """How it ended, and whether the service still had it."""
-        nonlocal not_before
+    def _end_all(self, leftovers: list[Leftover]) -> None:
+        due = monotonic_ns()
+        for number, leftover in enumerate(leftovers):
+            gevent.sleep(max(0.0, (max(due, self.not_before_ns) - monotonic_ns()) / 1e9))
+            if self.failures:
+                break
+            if monotonic_ns() >= self.deadline_ns:
+                self.unreached += len(leftovers) - number
+                break
+            due = max(due + int(1e9 / self.per_second), monotonic_ns())
+            self.pool.spawn(self._end, leftover)
+        self.pool.join(raise_error=True)
+        if self.failures:
+            raise self.failures[0]
+
+    def _end(self, leftover: Leftover) -> None:
+        asked = _Asked(leftover)
+        # Before Clear leaves: when its proof comes tells nothing of when it was carried out.
+        too_early = wall_ns() < self._over_ns(leftover)
+        try:
+            ending, alive = self._ask(leftover, asked)
+            if ending is Ending.GONE:
+                ending = self.before.get(leftover, ending)
+            if ending.proof:
+                if too_early and not (alive and leftover.asked_once):
+                    asked.take_back()
+                    self.early[leftover] = ending
+                    return
+                settle(leftover, f"sweep: {ending}")
+        except LedgerError as error:  # a greenlet that fails prints a traceback
+            self.failures.append(error)
+            gevent.spawn(self.pool.kill)  # ending more would be forgotten
+            return
+        self._count(ending)
+
+    def _ask(self, leftover: Leftover, asked: "_Asked") -> tuple[Ending, bool]:
+        """How it ended, and whether the service still had it. Raises LedgerError."""
         while True:
-            connection = Connection(settings, leftover.token, recorder, on_asking=asked)
-            likely = _likeliest(sign_ins, leftover)
+            connection = Connection(self.settings, leftover.token, self.recorder, on_asking=asked)
+            likely = _likeliest(self.sign_ins, leftover)
             try:
                 ending = end_session(
                     connection,
-                    sign_ins=itertools.takewhile(lambda _: monotonic_ns() < deadline, likely),
+                    sign_ins=itertools.takewhile(
+                        lambda _: monotonic_ns() < self.deadline_ns, likely
+                    ),
                 )
             except LedgerError:
                 connection.close()
@@ -177,62 +248,20 @@ def sweep(
                 if not (ending.proof or connection.unanswered(monotonic_ns())):
                     asked.take_back()
                 return ending, was_alive(connection)
-            again = monotonic_ns() + int(connection.retry_after_s * 1e9)
-            not_before = max(not_before, again)
-            if again >= deadline:
+            again_ns = monotonic_ns() + int(connection.retry_after_s * 1e9)
+            self.not_before_ns = max(self.not_before_ns, again_ns)
+            if again_ns >= self.deadline_ns:
                 return ending, False
             gevent.sleep(connection.retry_after_s)
 
-    def end(leftover: Leftover) -> None:
-        asked = _Asked(leftover)
-        # Before Clear leaves: when its proof comes tells nothing of when it was carried out.
-        too_early = wall_ns() < over_ns(leftover)
-        try:
-            ending, alive = end_one(leftover, asked)
-            if ending is Ending.GONE:
-                ending = before.get(leftover, ending)
-            if ending.proof:
-                if too_early and not (alive and leftover.asked_once):
-                    asked.take_back()
-                    early[leftover] = ending
-                    return
-                settle(leftover, f"sweep: {ending}")
-        except LedgerError as error:  # a greenlet that fails prints a traceback
-            failures.append(error)
-            gevent.spawn(pool.kill)  # ending more would be forgotten
-            return
-        result.endings[ending] += 1
-        on_ending()
+    def _over_ns(self, leftover: Leftover) -> int:
+        """From when on (wall clock) nothing can open it any more; 0: nothing can."""
+        asked_ns = leftover.asked_ns
+        return asked_ns + int(self.settings.late_within_s * 1e9) if asked_ns else 0
 
-    def end_all(those: list[Leftover]) -> None:
-        due = monotonic_ns()
-        for number, leftover in enumerate(those):
-            gevent.sleep(max(0.0, (max(due, not_before) - monotonic_ns()) / 1e9))
-            if failures:
-                break
-            if monotonic_ns() >= deadline:
-                result.unreached += len(those) - number
-                break
-            due = max(due + int(1e9 / per_second), monotonic_ns())
-            pool.spawn(end, leftover)
-        pool.join(raise_error=True)
-        if failures:
-            raise failures[0]
-
-    end_all(leftovers)
-    last_ns = wall_ns() + deadline - monotonic_ns()
-    in_time = [leftover for leftover in early if over_ns(leftover) < last_ns]
-    if in_time:
-        wait_s = max(0, max(map(over_ns, in_time)) - wall_ns()) / 1e9 + SPARE_S
-        before = {leftover: early.pop(leftover) for leftover in in_time}
-        on_wait(len(in_time), wait_s)
-        gevent.sleep(wait_s)
-        end_all(in_time)
-    for leftover in early:
-        result.endings[Ending.NOT_YET] += 1
-        result.again_ns = max(result.again_ns, over_ns(leftover))
-        on_ending()
-    return result
+    def _count(self, ending: Ending) -> None:
+        self.endings[ending] += 1
+        self.on_ending()
 
 
 class _Asked:
