@@ -120,7 +120,7 @@ MOST_WAIT_S = 30.0
 """Of what the service asks for when it refuses a connection: the end of a run waits for us."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Clearing:
     """One session's row in the ledger, from announcement to end."""
 

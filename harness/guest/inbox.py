@@ -197,7 +197,7 @@ Arrived = tuple[Message, bool, int, int, Question | None]
 what it is thought to answer. A plain tuple, because one is made for each message."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Inbox:
     """Receiver of one guest's frames, over all connections that follow each other.
 

@@ -379,7 +379,7 @@ UNFINISHED = "unfinished"
 class Leftover:
     """One session without proof of its end. Times are wall-clock nanoseconds."""
 
-    token: str
+    token: str = field(repr=False)
     state: str
     reason: str
     worker: str

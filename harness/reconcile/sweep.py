@@ -151,7 +151,7 @@ def sweep(
     return work.run(leftovers, on_wait)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False)
 class _Sweep:
     """Leftovers that are being ended."""
 

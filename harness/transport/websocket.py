@@ -136,7 +136,7 @@ class Receiver(Protocol):
         """The connection has ended, by whichever side; called exactly once."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class WebSocket:
     """An open websocket. Made by :func:`connect`."""
 

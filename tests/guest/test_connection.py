@@ -3,6 +3,7 @@
 import time
 import uuid
 
+import gevent
 import pytest
 from fakes import FakeServer, Peer
 from guest_rig import Rig
@@ -16,6 +17,7 @@ from harness.errors import (
     UpgradeRejected,
 )
 from harness.guest.connection import Connection
+from harness.guest.inbox import Inbox
 from harness.guest.outcomes import Ending
 from harness.measure.model import Outcome
 from harness.measure.recorder import Recorder
@@ -259,3 +261,20 @@ def test_a_guest_that_may_not_ask_for_an_echo_sleeps_all_the_same() -> None:
         line.pause(0.2)
         line.close()
     assert Counting.rests < 20
+
+
+def test_what_is_printed_of_a_mistake_of_ours_shows_no_credential(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def mistaken(*_: object) -> bool:
+        raise RuntimeError("a mistake of ours")
+
+    with rig.guest() as guest:
+        with monkeypatch.context() as patched:
+            patched.setattr(Inbox, "on_frame", mistaken)
+            guest.say("hello")
+            gevent.sleep(0.2)
+        token = guest.connection.token
+    printed = capfd.readouterr().err
+    assert "a mistake of ours" in printed
+    assert token not in printed

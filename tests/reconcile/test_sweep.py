@@ -23,6 +23,7 @@ from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import OPEN_UNANSWERED, Stage, Store
 from harness.ledger.reader import read_leftovers
 from harness.measure.recorder import Recorder
+from harness.reconcile import sweep as sweeping
 from harness.reconcile.sweep import find_leftovers, refuse_while_running, sweep
 
 pytestmark = pytest.mark.process
@@ -112,6 +113,24 @@ def test_a_ledger_that_takes_no_more_ends_the_sweep_without_a_traceback(
     with pytest.raises(LedgerError, match=r"ledger-w\.sqlite"):
         sweep(found, settings_for(simulator), deadline_s=30.0)
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_mistake_of_ours_is_printed_without_credentials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def mistaken(*_: object, **__: object) -> Ending:
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(sweeping, "end_session", mistaken)
+    token = str(uuid.uuid4())
+    write_rows(tmp_path, [(token, Stage.JOINED, "", 1)])
+    settings = GuestSettings(target=parse_target(f"ws://127.0.0.1:9/v1?deploymentId={ID}"))
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        sweep(find_leftovers(tmp_path), settings, sign_ins=("a.secret.jwt",))
+    printed = capfd.readouterr().err
+    assert "a mistake of ours" in printed
+    assert "secret" not in printed
+    assert token[:20] not in printed
 
 
 def test_a_signed_in_guests_session_needs_its_sign_in(tmp_path: Path) -> None:
