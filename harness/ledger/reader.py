@@ -395,7 +395,8 @@ class Leftover:
     def asked_once(self) -> bool:
         """Whether one configureSession may have left, and no more: if there is a session, it was
         this one that opened it."""
-        return self.state == Stage.INTENDED and OPEN_UNANSWERED not in self.reason
+        may_ask_again = self.reason == IN_USE or OPEN_UNANSWERED in self.reason
+        return self.state == Stage.INTENDED and not may_ask_again
 
     @property
     def short_token(self) -> str:
@@ -587,12 +588,12 @@ NEW_REASON = "UPDATE sessions SET reason = ?, changed_ns = ? WHERE id = ?"
 
 
 def _reason(stage: str, reason: str, process: Process) -> str:
+    if stage == Stage.LOST:
+        return reason or "lost"
+    if process.alive:
+        return IN_USE  # whatever its guest asks for at this moment
     if reason:
         return reason
-    if stage == Stage.LOST:
-        return "lost"
-    if process.alive:
-        return IN_USE
     if process.ended:
         return UNFINISHED
     return KILLED if process.here or not process.host else WORKER_LOST

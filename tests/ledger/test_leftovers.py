@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.clock import wall_ns
-from harness.ledger.ledger import Stage, Store, claim_number
+from harness.ledger.ledger import OPEN_UNANSWERED, Stage, Store, claim_number
 from harness.ledger.reader import (
     IN_USE,
     KILLED,
@@ -70,9 +70,14 @@ def test_every_session_stands_in_exactly_one_class(tmp_path: Path) -> None:
 
 
 def test_sessions_of_a_process_at_work_are_in_use(tmp_path: Path) -> None:
-    path = make(tmp_path, "a", [(Stage.JOINED, "")], ended=False, heard_ns=wall_ns())
+    reconnecting = (Stage.JOINED, OPEN_UNANSWERED)
+    stages = [(Stage.JOINED, ""), reconnecting, (Stage.INTENDED, ""), (Stage.LOST, "cut")]
+    path = make(tmp_path, "a", stages, ended=False, heard_ns=wall_ns())
     assert read_process(path).alive
-    assert [left.reason for left in read_leftovers(tmp_path)] == [IN_USE]
+    left = list(read_leftovers(tmp_path))
+    assert [one.reason for one in left] == [IN_USE, IN_USE, IN_USE, "cut"]
+    assert [one.asked_ns > 0 for one in left] == [False, True, True, False]
+    assert not any(one.asked_once for one in left)
     assert read_account(tmp_path).workers_lost == 0
 
 
