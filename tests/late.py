@@ -64,7 +64,7 @@ class Late:
     def _answers(self, message: dict[str, Any]) -> list[object] | None:
         """None: the connection is cut."""
         token, name = message["token"], message["tracingId"]
-        if message["action"] == "configureSession":
+        if message["action"] in ("configureSession", "configureAuthenticatedSession"):
             return self._configure(token, name)
         if token not in self.open:
             return [error(4007, name)]
@@ -94,7 +94,11 @@ class Late:
         timer.start()
         if move == "cut":
             return None
-        errors = {"failed": [error(504, name)], "error without name": [error(400, None)]}
+        errors = {
+            "failed": [error(504, name)],
+            "error without name": [error(400, None)],
+            "another sign-in, without name": [error(4017, None)],
+        }
         return errors.get(move, [])
 
     def _open_late(self, token: str) -> None:

@@ -78,6 +78,8 @@ def end_session(
     connection.close()
     if ending is not Ending.CLEARED:
         return ending  # even if the old session is over, the empty one that we made is not
+    if connection.unanswered(monotonic_ns()):
+        return Ending.NOT_YET  # an error without a name made us try another sign-in
     gone = response.new_session and response.tracing_id == connection.inbox.configure_id
     return Ending.GONE if gone else ending
 

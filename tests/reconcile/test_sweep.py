@@ -284,3 +284,22 @@ def test_a_refused_connection_is_tried_again_when_the_service_says(tmp_path: Pat
         assert running.truth()["faults"]["refuse_429"] == 1
     finally:
         running.stop()
+
+
+def test_what_a_refusal_without_a_name_may_open_is_listed_whatever_the_sign_in_has_ended(
+    tmp_path: Path,
+) -> None:
+    late = Late(in_order("another sign-in, without name"), late_s=lambda: 0.5)
+    with FakeServer(late.serve) as server:
+        settings = GuestSettings(
+            target=parse_target(f"ws://127.0.0.1:{server.port}/v1?deploymentId={ID}"),
+            close_within_s=0.1,
+        )
+        token = str(uuid.uuid4())
+        write_rows(tmp_path, [(token, Stage.JOINED, "", 1)])
+        result = sweep(find_leftovers(tmp_path), settings, sign_ins=("a.b.c",))
+        assert result.endings == {Ending.NOT_YET: 1}
+        late.settle()
+        assert late.open == {token} == {one.token for one in find_leftovers(tmp_path)}
+        sweep(find_leftovers(tmp_path), settings, deadline_s=0.1)
+        assert late.open == set()
