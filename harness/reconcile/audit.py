@@ -211,6 +211,10 @@ class EndLags:
     """of the samples, those whose conversation ended before we saw the proof"""
 
 
+MOST_NS = 2**62
+"""A lag that is longer by what the service says (146 years) counts as so long."""
+
+
 def end_lags(rows: Mapping[str, Row], shown: Mapping[str, Seen]) -> EndLags:
     """``rows`` are the ledger's and ``shown`` what analytics has, both by conversation.
 
@@ -226,7 +230,7 @@ def end_lags(rows: Mapping[str, Row], shown: Mapping[str, Seen]) -> EndLags:
             continue
         lag_ns = round(seen.gone.timestamp() * 1e9) - row[5]
         lags.before_proof += lag_ns < 0
-        lags.samples.append((row[5], max(0, lag_ns)))
+        lags.samples.append((row[5], min(max(0, lag_ns), MOST_NS)))
     return lags
 
 

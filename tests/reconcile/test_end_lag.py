@@ -3,6 +3,7 @@
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sessions import Guest, Simulated
@@ -15,7 +16,7 @@ from harness.platform_api.conversations import (
     conversations_by_id,
     conversations_of_run,
 )
-from harness.reconcile.audit import end_lags
+from harness.reconcile.audit import end_figures, end_lags
 
 NOW = datetime.now(UTC)
 SPAN = {"start": NOW - timedelta(hours=1), "end": NOW + timedelta(hours=1)}
@@ -62,3 +63,12 @@ def test_what_ended_before_the_proof_counts_as_no_lag_and_what_is_not_shown_not_
     found = end_lags(rows, shown)
     assert found.samples == [(at, second * 3 // 2), (at, 0)]
     assert (found.cleared, found.before_proof) == (4, 1)
+
+
+def test_a_conversation_that_ends_in_the_far_future_is_as_late_as_can_be_counted(
+    tmp_path: Path,
+) -> None:
+    found = end_lags({"0": row(Stage.CLEARED, 1)}, {"0": seen(0, "9999-12-31T23:59:59Z")})
+    times = end_figures(tmp_path, found)["conversation_end"]
+    assert times["count"] == 1
+    assert times["service_ms"]["max"] > 7 * 86_400_000
