@@ -260,6 +260,8 @@ def _verdict(objective: Objective, measured: _Measured) -> tuple[Verdict, str]:
     holds = objective.op.holds(measured.figure, objective.limit)
     upper = objective.op in (Op.LESS, Op.AT_MOST, Op.EQUAL)
     if measured.lower_bound:
+        if upper and holds and measured.doubt:
+            return Verdict.NO_DATA, measured.doubt  # it may have come within the limit
         if upper:
             return Verdict.FAIL, measured.note  # nobody waits for ever
         return (Verdict.PASS if holds else Verdict.NO_DATA), measured.note
@@ -387,11 +389,14 @@ def _time(
         value = _number(value_ms)
     if value is None:
         return _Measured(None, nothing, doubt=doubt)
+    cut = outcomes.get(Outcome.CUT_SHORT, 0.0)
+    waited = f"{cut:,.0f} were still waited for when the run ended"
     if lower_bound and not (unsure and doubt):
-        return _Measured(value, _never(entry, outcomes, kind), lower_bound=True)
+        late = unsure and cut > _amount(entry, "cut_early")
+        never = _never(entry, outcomes, kind)
+        return _Measured(value, never, lower_bound=True, doubt=waited if late else "")
     if unsure and not doubt:
-        cut = outcomes.get("cut_short", 0.0)
-        doubt = f"{cut:,.0f} were still waited for when the run ended"
+        doubt = waited
     whole = _amount(entry, "count") - _amount(entry, "ambiguous") - _amount(entry, "cut_early")
     return _Measured(value, doubt=doubt, sample=_of_times(objective, whole, percentile))
 

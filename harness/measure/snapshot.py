@@ -66,7 +66,7 @@ class Figure(NamedTuple):
     """the true figure is higher, nobody knows by how much"""
     unsure: bool = False
     """it would be higher if what the run's end cut short had never come, or, of a lower bound,
-    it would be none if all that is ambiguous had come first"""
+    it would be none if all that is ambiguous had come first and all that was cut short at once"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +117,14 @@ class Tried:
         whole = exact.count + without
         if not whole:
             return Figure(None)  # nothing was tried, or of nothing that came it is known when
-        # Even if all that is ambiguous had been the fastest:
-        certain = rank_of(percent, self.whole) > exact.count + self.ambiguous
+        # Even if all that is ambiguous had been the fastest, and the end had cut nothing short:
+        cut_late = self.cut.count - early
+        certain = rank_of(percent, self.whole) > exact.count + self.ambiguous + cut_late
         rank = rank_of(percent, whole)
-        if rank > exact.count or certain:
+        beyond = rank - exact.count
+        if 0 < beyond <= cut_late:
+            return Figure(self.cut.at_rank_ms(early + beyond), at_least=True, unsure=True)
+        if beyond > 0 or certain:
             ms = self.bounds.at_rank_ms(rank) or 0.0
             return Figure(ms, at_least=True, unsure=not certain)
         if percent < 100 and early:

@@ -438,3 +438,18 @@ def test_what_never_came_decides_only_where_the_ambiguous_could_not_have_been_fa
     assert verdict("reply p95 < 1s", figures)[0] is Verdict.NO_DATA
     figures["operations"]["reply"] = {**entry, "service_ms": times}
     assert verdict("reply p95 < 1s", figures)[0] is Verdict.FAIL
+
+
+def test_a_wait_that_the_end_cut_short_misses_only_what_it_was_longer_than() -> None:
+    figures = run_figures()
+    times = {"p95": 2000.0, "lower_bounds": ["p95"], "unsure": ["p95"]}
+    outcomes = {"ok": 90, "cut_short": 10}
+    figures["operations"]["reply"] = {"count": 100, "outcomes": outcomes, "service_ms": times}
+    assert verdict("reply p95 < 1s", figures)[0] is Verdict.FAIL
+    objective = parse_objective("reply p95 < 10s")
+    told = judge_one(objective, figures, percentile=nothing_more)
+    assert (told.verdict, told.note) == (
+        Verdict.NO_DATA,
+        "10 were still waited for when the run ended",
+    )
+    assert verdict("reply p95 > 1s", figures)[0] is Verdict.PASS

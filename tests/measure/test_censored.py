@@ -71,7 +71,14 @@ def test_what_the_end_cut_short_early_says_nothing() -> None:
 def test_what_waited_longer_than_any_answer_took_was_not_answered() -> None:
     found = recorded(*[(100, Outcome.OK)] * 90, *[(9000, Outcome.CUT_SHORT)] * 10)
     assert (found.cut_early, found.without) == (0, 10)
-    assert found.at(95).at_least
+    assert close(found.at(95), 9000, at_least=True, unsure=True)  # it may have come right then
+
+
+def test_what_never_came_by_itself_is_a_miss_whatever_became_of_what_the_end_cut_short() -> None:
+    late = [(9000, Outcome.CUT_SHORT)] * 5
+    found = recorded(*[(100, Outcome.OK)] * 85, *late, *[(9500, Outcome.TIMEOUT)] * 10)
+    assert close(found.at(88), 9000, at_least=True, unsure=True)
+    assert close(found.at(95), 9500, at_least=True)
 
 
 def test_a_share_that_never_came_is_a_miss_however_the_ambiguous_ones_came() -> None:
