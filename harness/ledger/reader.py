@@ -112,6 +112,12 @@ class Contents:
     """the sessions without proof of their end"""
     damage: str = ""
 
+    @property
+    def may_lack(self) -> bool:
+        """Whether guests may have asked for more than the file says: it is damaged, or the copy of
+        a worker that has not come to its end."""
+        return bool(self.damage) or (self.process.copy and not self.process.ended)
+
 
 def read_process(path: Path) -> Process:
     """Who wrote this ledger, as far as the file can be read."""
@@ -390,13 +396,9 @@ class Leftover:
     asked_ns: int = 0
     """when the newest configureSession for it may have left that was not answered, at the latest;
     0: all were answered"""
-
-    @property
-    def asked_once(self) -> bool:
-        """Whether one configureSession may have left, and no more: if there is a session, it was
-        this one that opened it."""
-        may_ask_again = self.reason == IN_USE or OPEN_UNANSWERED in self.reason
-        return self.state == Stage.INTENDED and not may_ask_again
+    asked_once: bool = False
+    """whether one configureSession may have left, and no more: if there is a session, it was this
+    one that opened it"""
 
     @property
     def short_token(self) -> str:
@@ -517,7 +519,9 @@ def read_leftovers(run_dir: Path) -> Iterator[Leftover]:
     """All sessions of a run without proof of their end."""
     for path in RunDirectory(run_dir).ledgers():
         contents = read_contents(path)
+        alive, may_lack = contents.process.alive, contents.may_lack
         for row, token, stage, reason, intended_ns, changed_ns, message_id in contents.open:
+            once = stage == Stage.INTENDED and OPEN_UNANSWERED not in reason
             yield Leftover(
                 token=token,
                 state=stage,
@@ -527,13 +531,16 @@ def read_leftovers(run_dir: Path) -> Iterator[Leftover]:
                 message_id=message_id,
                 file=path,
                 row=row,
-                asked_ns=_asked_ns(stage, reason, changed_ns, contents.process),
+                asked_ns=_asked_ns(stage, reason, changed_ns, contents),
+                asked_once=once and not (alive or may_lack),
             )
 
 
-def _asked_ns(stage: str, reason: str, changed_ns: int, process: Process) -> int:
+def _asked_ns(stage: str, reason: str, changed_ns: int, contents: Contents) -> int:
     """The row of a session whose guest was at work is older than what it sent last."""
-    if stage != Stage.INTENDED and OPEN_UNANSWERED not in reason:
+    process = contents.process
+    may_lack = contents.may_lack and stage != Stage.LOST
+    if not (stage == Stage.INTENDED or OPEN_UNANSWERED in reason or may_lack):
         return 0
     now = wall_ns()
     if process.alive:

@@ -8,9 +8,10 @@ import pytest
 from sessions import leave_open, settings_for
 
 from harness.clock import wall_ns
+from harness.guest.outcomes import Ending
 from harness.ledger.ledger import Stage, Store
 from harness.ledger.reader import meta_of_this_process, read_account, read_leftovers
-from harness.reconcile.sweep import find_lost, sweep
+from harness.reconcile.sweep import find_leftovers, find_lost, sweep
 
 pytestmark = pytest.mark.process
 
@@ -46,3 +47,21 @@ def test_one_elsewhere_is_lost_only_when_its_heartbeat_is_old(tmp_path: Path) ->
     _, leftovers = find_lost(tmp_path)
     assert [left.token for left in leftovers] == [token]
     assert wall_ns() - heard_ns > 10_000_000_000
+
+
+@pytest.mark.parametrize("lacks", [{"copy_of": "far"}, {"damaged": "a page of it was garbage"}])
+def test_a_file_that_may_lack_what_was_asked_last_settles_nothing_too_early(
+    lacks: dict[str, str], simulator: Any, tmp_path: Path
+) -> None:
+    tokens = leave_open(simulator, 1)
+    heard_ns = wall_ns() - 11_000_000_000
+    ledger(tmp_path, "far", tokens, host="far-away", heartbeat_ns=str(heard_ns), **lacks)
+    (left,) = find_leftovers(tmp_path)
+    assert left.asked_ns == heard_ns + 10_000_000_000
+    assert not left.asked_once
+    result = sweep([left], settings_for(simulator), deadline_s=1.0)
+    assert result.endings == {Ending.NOT_YET: 1}
+    assert not {*tokens} & simulator.open_tokens()
+    result = sweep(find_leftovers(tmp_path), settings_for(simulator, late_within_s=0.5))
+    assert result.endings == {Ending.GONE: 1}
+    assert find_leftovers(tmp_path) == []

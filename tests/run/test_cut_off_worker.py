@@ -122,7 +122,7 @@ def test_it_comes_back_during_the_run(network: Network, twin: Twin, cluster: Clu
     assert account.workers_lost == 0, output
     listed = {left.token for left in read_leftovers(directory)}
     assert twin.open_tokens() <= listed
-    cluster.harness("sweep", str(directory), "--rate", "100/s")
+    cluster.harness("sweep", str(directory), "--rate", "100/s", "--late-within", "2s")
     assert twin.open_tokens() == set()
 
 
@@ -153,5 +153,5 @@ def test_the_run_ends_while_it_is_away(network: Network, twin: Twin, cluster: Cl
         finish(worker, within_s=120)
     listed = {left.token for left in read_leftovers(far)}
     assert twin.open_tokens() <= listed
-    cluster.harness("sweep", str(directory), str(far), "--rate", "100/s")
+    cluster.harness("sweep", str(directory), str(far), "--rate", "100/s", "--late-within", "2s")
     assert twin.open_tokens() == set()
