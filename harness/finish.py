@@ -83,7 +83,10 @@ def finish_run(
     from harness.judge.record import build_record, declare_invalid, record_of_nothing, write_record
 
     def take(what: str, step: Callable[[], Result]) -> Result | None:
-        result, why = _attempt(step)
+        try:
+            result, why = _attempt(step)
+        except KeyboardInterrupt:  # who will not wait for this has the verdict all the same
+            result, why = None, "stopped by hand"
         if why:
             with suppress(Exception):
                 say(f"{what}: {why}")

@@ -3,17 +3,21 @@
 import errno
 import io
 import json
+import os
+import signal
 import sys
 import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 from processes import Simulator
 from sessions import leave_open, settings_for
 
 from harness import finish
+from harness.clock import wall_ns
 from harness.finish import finish_run
 from harness.guest.connection import Connection
 from harness.guest.rest import exchange_sign_in
@@ -41,6 +45,28 @@ def test_what_a_dead_worker_left_is_swept_and_the_run_is_void(
     assert (record["sessions"]["settled"], record["sessions"]["leftover"]) == (2, 0)
     assert not set(tokens) & simulator.open_tokens()
     assert "1 process of the run died: sweeping their 2 sessions" in capsys.readouterr().out
+
+
+def test_who_will_not_wait_for_a_sweep_has_the_verdict_all_the_same(
+    simulator: Any, tmp_path: Path
+) -> None:
+    target = settings_for(simulator).target
+    write_start(tmp_path, target=target.url, objectives=[])
+    store = Store(tmp_path / "ledger-w.sqlite", {"worker": "w", "host": "", "pid": "0"})
+    now = wall_ns()
+    store.write([(1, str(uuid.uuid4()), Stage.INTENDED, now, now)], [], {})
+    store.close()
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        if text.startswith("waiting"):
+            gevent.spawn_later(0.1, os.kill, os.getpid(), signal.SIGINT)
+
+    assert finish_run(tmp_path, target, say=say).exit_code == 4
+    assert said[-1] == "sweeping: stopped by hand"
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["sessions"]["leftover"] == 1
 
 
 @pytest.mark.parametrize("left", ["there", "gone"])
