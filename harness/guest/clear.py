@@ -44,7 +44,9 @@ NOT_THIS_SIGN_IN = frozenset(
 def end_session(
     connection: Connection, *, lost_ns: int | None = None, sign_ins: Iterable[str] = ()
 ) -> Ending:
-    """Make a new connection for a token and end its session, with proof. Never raises.
+    """Make a new connection for a token and end its session, with proof.
+
+    Raises what the connection's ``on_asking`` does, and nothing else.
 
     The answer to configureSession tells what is left of it: ``newSession`` true means that the
     service no longer knew the token, so the session in question *was* over; the new, empty one

@@ -28,6 +28,7 @@ from harness.ledger.ledger import (
     with_unanswered,
 )
 from harness.ledger.reader import (
+    HEARTBEAT_FRESH_S,
     counted_sessions,
     missing_ledgers,
     opened,
@@ -85,7 +86,7 @@ def sweep_derived(
     recorder = Recorder()
     unknown_in_a_row = 0
     hidden = list(_may_hide(run_dir))
-    over_ns = _last_sign_ns(run_dir) + int(settings.late_within_s * 1e9)
+    over_ns = _last_sign_ns(run_dir) + int((HEARTBEAT_FRESH_S + settings.late_within_s) * 1e9)
     wait_s = min(max(0, over_ns - wall_ns()) / 1e9, deadline_s)
     if hidden and wait_s:
         on_wait(wait_s)

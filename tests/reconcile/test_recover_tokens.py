@@ -8,6 +8,7 @@ import pytest
 from sessions import leave_open, settings_for
 
 from harness.cli.main import main
+from harness.clock import wall_ns
 from harness.errors import ExitCode, LedgerError
 from harness.ledger.ledger import Stage, Store, Tokens
 from harness.ledger.reader import read_account, read_leftovers
@@ -85,6 +86,22 @@ def test_what_a_worker_opened_last_is_found_though_its_disk_and_its_secret_are_g
     assert result.alive == 2
     assert set(last) & simulator.open_tokens() == set()
     assert read_account(master).cut_off == []
+
+
+def test_a_worker_is_given_the_time_that_it_may_have_worked_unheard(
+    simulator: Any, tmp_path: Path
+) -> None:
+    Tokens.of(tmp_path, "a")
+    Store(tmp_path / "ledger-a.sqlite", {"worker": "a", "heartbeat_ns": str(wall_ns())}).close()
+    waits: list[float] = []
+    result = sweep_derived(
+        tmp_path,
+        settings_for(simulator, late_within_s=0.0),
+        per_second=200.0,
+        deadline_s=0.2,
+        on_wait=waits.append,
+    )
+    assert (waits, result.tried, result.stopped) == ([0.2], 0, True)
 
 
 def test_a_sweep_that_can_not_know_all_of_a_lost_worker_is_no_success(
@@ -173,7 +190,8 @@ def test_a_deleted_ledger_is_no_all_clear_until_its_tokens_were_tried(
         assert main(["sweep", str(directory), *more]) == ExitCode.LEFTOVERS
         assert "damaged or gone" in capsys.readouterr().out
     monkeypatch.setattr("harness.reconcile.sweep.TELL_EVERY_S", 0.0)
-    assert main(["sweep", str(directory), "--derive", "--rate", "100/s"]) == ExitCode.PASS
+    words = ["sweep", str(directory), "--derive", "--rate", "100/s", "--late-within", "2s"]
+    assert main(words) == ExitCode.PASS
     assert f"{directory.name}: 1 derived tokens tried" in capsys.readouterr().out
     assert set(opened) & simulator.open_tokens() == set()
     assert main(["leftovers", str(directory)]) == ExitCode.PASS

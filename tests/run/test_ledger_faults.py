@@ -232,7 +232,11 @@ def test_a_damaged_ledger_of_a_killed_run_is_swept_by_derived_tokens(
     assert plain.returncode == 4, plain.stdout + plain.stderr
     assert "--derive" in plain.stdout
     done = subprocess.run(
-        [*words, "--derive"], capture_output=True, text=True, check=False, timeout=90
+        [*words, "--derive", "--late-within", "2s"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=90,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "5 were alive" in done.stdout
