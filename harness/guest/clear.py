@@ -142,12 +142,14 @@ class Clearing:
 
     def note_unanswered(self, unanswered: bool) -> bool:
         """Whether a configureSession after the first one may be carried out still; of that one the
-        stage tells. True where the ledger is to be flushed before one leaves."""
+        stage tells. True where the ledger is to be flushed before one leaves, also if another has
+        just noted it: that may not be on the disk yet."""
         entry = self.entry
-        if unanswered is self._unanswered or entry is None:
+        if entry is None:
             return False
-        self._unanswered = unanswered
-        self.mark(entry.stage)
+        if unanswered is not self._unanswered:
+            self._unanswered = unanswered
+            self.mark(entry.stage)
         return unanswered
 
     def note_first_message(self, message_id: str) -> None:

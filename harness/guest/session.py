@@ -200,7 +200,7 @@ class GuestSession:
         now = monotonic_ns()
         ours = (self.connection, *self._others)
         unanswered = asking or any(each.unanswered(now) for each in ours)
-        if self._clearing.note_unanswered(unanswered):
+        if self._clearing.note_unanswered(unanswered) and asking:
             self._ledger.flush()
 
     def _connect(self) -> None:

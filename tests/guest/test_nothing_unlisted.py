@@ -2,7 +2,9 @@
 
 import contextlib
 import random
+import sqlite3
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,7 +37,7 @@ from harness.errors import ConnectionLost, ServiceError
 from harness.guest.outcomes import STORY_ENDS, Ending
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings
-from harness.ledger.ledger import Ledger, Store
+from harness.ledger.ledger import OPEN_UNANSWERED, Ledger, Store
 from harness.ledger.reader import read_account, read_leftovers
 from harness.measure.recorder import Recorder
 from harness.protocol.session import ConnectionState, State
@@ -265,6 +267,40 @@ def test_a_second_tab_that_was_refused_is_heard_out_before_clear_leaves(tmp_path
         visiting.ledger.close()
     assert guest._ending is Ending.CLEARED
     assert late.open == set() == set(visiting.listed())
+
+
+class SlowStore(Store):
+    """On a disk that takes its time."""
+
+    def write(self, *rows: Any, **more: Any) -> None:
+        time.sleep(0.1)
+        super().write(*rows, **more)
+
+
+def test_no_tab_asks_before_it_is_on_the_disk_though_another_has_just_noted_it(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "ledger-slow.sqlite"
+    late, noted = Late(in_order(), late_s=lambda: 0.0), []
+
+    def serve(peer: Peer) -> None:
+        message = peer.receive()
+        assert message is not None
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            noted.append(db.execute("SELECT reason FROM sessions").fetchone()[0])
+        late.open.add(message["token"])
+        say(peer, response(message["tracingId"], connected=True))
+        late.serve(peer)
+
+    with FakeServer(serve) as server:
+        visiting = Visits(late, tmp_path, port=server.port, open_within_s=5.0)
+        visiting.ledger.close()
+        visiting.ledger = Ledger(SlowStore(path, {"worker": "slow"}))
+        with visiting.guest() as guest:
+            tabs = [gevent.spawn(guest.connect_again) for _ in range(2)]
+            gevent.joinall(tabs, raise_error=True)
+        visiting.ledger.close()
+    assert noted == ["", OPEN_UNANSWERED, OPEN_UNANSWERED]
 
 
 class Visits:
