@@ -16,7 +16,7 @@ import orjson
 from harness.clock import utc_iso
 from harness.errors import ConfigError, LedgerError
 from harness.guest.outcomes import Ending
-from harness.judge.gate import judge
+from harness.judge.gate import Verdict, judge
 from harness.judge.objective import Objective, parse_objectives
 from harness.judge.record import (
     build_record,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # the models take a while to import: not while guests come
 
 ENDED_EARLY = "the run ended without writing its record; this is what it had written until then"
 VERDICT_STAYS = "the verdict is that of the run itself: what is settled afterwards was left by it"
+VOID_WITHOUT_WHY = "the record says that the run is INVALID, and not why"
 STILL_GOING = "the run is still going on; this is what it has written so far"
 
 
@@ -181,7 +182,10 @@ def judge_anew(
         raise ConfigError(f"{path}: the record has no account of sessions; nothing can be judged")
     measured = read_measurements(directory)
 
-    invalid = record.get("invalid_because", ())
+    invalid = record.get("invalid_because")
+    if invalid is None:  # the verdict alone tells whether it was
+        void = record.get("verdict") == Verdict.INVALID
+        invalid = record.get("reasons") or [VOID_WITHOUT_WHY] if void else []
     lost = [*left_out(measured.damaged), *_changed_since(record, measured)]
     invalid = [*invalid, *(why for why in lost if why not in invalid)]
     as_left = {**record, "sessions": sessions_as_left(record)}

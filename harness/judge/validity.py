@@ -29,7 +29,7 @@ import orjson
 from harness.errors import ConfigError
 from harness.judge.gate import at_most
 from harness.judge.objective import Objective
-from harness.measure.model import COMING, GROUPS, Outcome, Phase, interval_s
+from harness.measure.model import COMING, GROUPS, OPERATIONS, Outcome, Phase, interval_s
 from harness.measure.snapshot import Interval
 from harness.rundir.layout import (
     ABORTED,
@@ -374,20 +374,6 @@ def lost_arrivals(directory: Path, intervals: Sequence[Interval]) -> dict[str, i
     }
 
 
-JUDGED_FOR_ERRORS = MappingProxyType(
-    {
-        "connect": ("connects", "were refused or failed"),
-        "session_open": ("openings of a session", "failed"),
-        "delivered": ("messages", "were not delivered"),
-        "reply": ("questions", "were not answered"),
-        "join": ("joins", "were not taken in"),
-        "health_check": ("health checks", "were not answered"),
-        "upload": ("uploads", "failed"),
-        "history": ("requests for the history", "failed"),
-    }
-)
-
-
 def unbalanced(record: Mapping[str, Any]) -> list[str]:
     """One sentence for each account that does not add up."""
     sentences = []
@@ -407,14 +393,14 @@ def unbalanced(record: Mapping[str, Any]) -> list[str]:
 
 
 def not_judged(operations: Mapping[str, Any], objectives: Iterable[Objective]) -> list[str]:
-    """Errors that no objective looks at, such as ``23 of 50 connects were refused or failed``."""
+    """Errors that no objective looks at, such as ``23 of 50 connects failed (refused 23)``."""
     looked_at = {
         objective.subject
         for objective in objectives
         if objective.figure == "errors" or objective.figure in tuple(Outcome)
     }
     sentences = []
-    for name, (what, became) in JUDGED_FOR_ERRORS.items():
+    for name, operation in OPERATIONS.items():
         entry = operations.get(name)
         if entry is None or name in looked_at:
             continue
@@ -422,7 +408,7 @@ def not_judged(operations: Mapping[str, Any], objectives: Iterable[Objective]) -
         many = sum(failed.values()) - entry.get("cut_early", 0)
         if many > 0:
             shown = ", ".join(f"{word} {number:,}" for word, number in failed.items())
-            sentences.append(f"{many:,} of {entry['count']:,} {what} {became} ({shown})")
+            sentences.append(f"{many:,} of {entry['count']:,} {operation.many} failed ({shown})")
     return sentences
 
 

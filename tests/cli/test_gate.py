@@ -84,8 +84,10 @@ def test_a_run_is_judged_as_it_left_things(
     [
         ({"how": {"aborted": ["reply p95 < 1ms was 5s"]}}, 3, "stopped early: reply p95 < 1ms"),
         ({"invalid_because": ["the simulator has 3 open sessions"]}, 6, "the simulator has 3"),
+        ({"invalid_because": None, "verdict": "INVALID", "reasons": ["lag"]}, 6, "lag"),
+        ({"invalid_because": None, "verdict": "INVALID", "reasons": []}, 6, "and not why"),
     ],
-    ids=["abort", "disagreement"],
+    ids=["abort", "disagreement", "an INVALID run", "an INVALID run without a reason"],
 )
 def test_what_ended_or_voided_the_run_is_not_forgotten(
     run_dir: Path,

@@ -78,6 +78,8 @@ def test_errors_that_no_objective_looks_at_are_told() -> None:
         "connect": {"count": 50, "outcomes": {"ok": 27, "refused": 23}},
         "delivered": {"count": 9, "outcomes": {"ok": 9}},
         "reply": {"count": 4, "outcomes": {"ok": 2, "timeout": 2}},
+        "turn": {"count": 4, "outcomes": {"ok": 1, "unanswered": 3}},
+        "resume": {"count": 5, "outcomes": {"ok": 4, "rate_limited": 1}},
         "join": {"count": 6, "outcomes": {"ok": 4, "forbidden": 2}},
         "health_check": {"count": 3, "outcomes": {"timeout": 2, "lost": 1}},
         "upload": {"count": 2, "outcomes": {"ok": 1, "cut_short": 1}, "cut_early": 1},
@@ -85,9 +87,11 @@ def test_errors_that_no_objective_looks_at_are_told() -> None:
     }
     objectives = [parse_objective(one) for one in ("reply errors < 1%", "connect p95 < 1s")]
     assert not_judged(operations, objectives) == [
-        "23 of 50 connects were refused or failed (refused 23)",
-        "2 of 6 joins were not taken in (forbidden 2)",
-        "3 of 3 health checks were not answered (timeout 2, lost 1)",
+        "23 of 50 connects failed (refused 23)",
+        "2 of 6 joins failed (forbidden 2)",
+        "3 of 4 whole answers failed (unanswered 3)",
+        "1 of 5 resumptions of a session failed (rate_limited 1)",
+        "3 of 3 health checks failed (timeout 2, lost 1)",
         "1 of 2 requests for the history failed (protocol 1)",
     ]
 
