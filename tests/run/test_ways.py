@@ -143,7 +143,7 @@ def test_by_a_proxy_that_wants_a_login(secure: World, tmp_path: Path) -> None:
 
 
 def test_a_proxy_that_dies_in_mid_run(secure: World, tmp_path: Path) -> None:
-    file = locustfile(tmp_path, messages=40, think="500ms")
+    file = locustfile(tmp_path, messages=24, think="500ms")
     with Proxy() as proxy:
         secure.name(proxy=proxy.url)
         process = subprocess.Popen(
