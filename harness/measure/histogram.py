@@ -149,12 +149,8 @@ class Histogram(Distribution):
         self.out_of_range = 0
         """Values above the highest; they are counted there and in the top place."""
 
-    def record_ns(self, duration_ns: int) -> None:
-        """Count one duration; less than a microsecond counts as one."""
-        self.record_many_ns((duration_ns,))
-
     def record_many_ns(self, durations_ns: Durations) -> None:
-        """Count them all; the same as one by one, at a fraction of the cost."""
+        """Count them all; less than a microsecond counts as one."""
         if not len(durations_ns):
             return
         values = np.maximum(np.array(durations_ns, dtype=np.int64) // 1000, LOWEST_US)

@@ -199,7 +199,7 @@ def soak_series(seed: int) -> Series:
 def _counted(lengths_s: Floats) -> Counted:
     histogram = Histogram()
     for length_s in lengths_s:
-        histogram.record_ns(int(length_s * 1e9))
+        histogram.record_many_ns([int(length_s * 1e9)])
     return decoded([histogram.encode()])
 
 

@@ -27,7 +27,7 @@ def guest(ledger: Ledger, token: str, waits: Histogram) -> None:
     entry = ledger.record_intent(token)
     began = time.monotonic_ns()
     ledger.flush()
-    waits.record_ns(time.monotonic_ns() - began)
+    waits.record_many_ns([time.monotonic_ns() - began])
     for number, stage in enumerate(STEPS):
         gevent.sleep(0.2)
         ledger.mark(entry, stage, message_id="0123456789abcdef" * 2 if number == 2 else "")
@@ -36,7 +36,7 @@ def guest(ledger: Ledger, token: str, waits: Histogram) -> None:
 def lag(seconds: float, events_per_s: float, folder: Path | None) -> tuple[Histogram, Histogram]:
     """The loop's lateness while a ledger in ``folder`` (if any) works; the waits for intents."""
     late, waits = Histogram(), Histogram()
-    watch = LoopLag(late.record_ns)
+    watch = LoopLag(lambda late_ns: late.record_many_ns([late_ns]))
     ledger = None if folder is None else Ledger(Store(folder / "ledger-b.sqlite", {}))
     watch.start()
     due, number, end = time.monotonic(), 0, time.monotonic() + seconds

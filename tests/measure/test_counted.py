@@ -26,7 +26,7 @@ ASKED = (1, 50, 95, 99, 99.9, 100)
 def of(durations_ns: list[int]) -> Histogram:
     histogram = Histogram()
     for duration in durations_ns:
-        histogram.record_ns(duration)
+        histogram.record_many_ns([duration])
     return histogram
 
 
@@ -52,7 +52,7 @@ def test_combining_is_decoding_all(groups: list[list[int]]) -> None:
 def test_large_counts_and_equal_values() -> None:
     histogram = Histogram()
     for _ in range(20_000):
-        histogram.record_ns(1_000_000)
+        histogram.record_many_ns([1_000_000])
     found = decoded([histogram.encode()] * 3)
     assert (found.count, found.percentiles_ms([50])) == (60_000, histogram.percentiles_ms([50]))
 

@@ -20,7 +20,7 @@ DURATIONS = st.lists(st.integers(min_value=0, max_value=HIGHEST_US * 1000), max_
 def of(durations_ns: list[int]) -> Histogram:
     histogram = Histogram()
     for duration in durations_ns:
-        histogram.record_ns(duration)
+        histogram.record_many_ns([duration])
     return histogram
 
 
@@ -99,7 +99,7 @@ def test_adding_counts_is_merging(a: list[int], b: list[int]) -> None:
 def test_many_at_once_are_the_same_as_one_by_one(durations_ns: list[int]) -> None:
     single, many = Histogram(), Histogram()
     for duration_ns in durations_ns:
-        single.record_ns(duration_ns)
+        single.record_many_ns([duration_ns])
     many.record_many_ns(durations_ns)
     assert many.encode() == single.encode()
     assert (many.count, many.out_of_range, many.max_ms, many.mean_ms) == (

@@ -126,7 +126,7 @@ def test_a_percentile_of_the_buckets_is_within_five_per_cent_of_ours(middle_ms: 
         histogram = Histogram()
         values_ms = [middle_ms * spread ** (n / 500 - 1) for n in range(1000)]
         for value in values_ms:
-            histogram.record_ns(int(value * 1e6))
+            histogram.record_many_ns([int(value * 1e6)])
         live = Live()
         live.outcomes["reply"] = {"ok": 1000}
         live.histograms[service_tag("reply")] = histogram

@@ -185,7 +185,7 @@ def test_what_lies_outside_is_drawn_at_the_edge() -> None:
 def service(*values_ms: int) -> Histogram:
     found = Histogram()
     for value in values_ms:
-        found.record_ns(value * 10**6)
+        found.record_many_ns([value * 10**6])
     return found
 
 

@@ -35,7 +35,7 @@ def plain_run(
             histogram = collected.histograms[f"{operation}.service"] = Histogram()
             for _ in range(values):
                 took_ms = typical * slower * dice.lognormvariate(0, 0.25)
-                histogram.record_ns(int(took_ms * 1e6))
+                histogram.record_many_ns([int(took_ms * 1e6)])
         writer.write(
             collected,
             ended_ns=(START_S + second + 1) * 10**9,

@@ -127,7 +127,7 @@ def test_resumes_and_guests_in_session_are_watched(tmp_path: Path) -> None:
     series = read_series(soak(tmp_path))
     assert series is not None
     lengths = Histogram()
-    lengths.record_ns(10 * 10**9)
+    lengths.record_many_ns([10 * 10**9])
     series.totals[SESSION_LENGTH] = decoded([lengths.encode()])
     series.rates["started"] = [2.0] * len(series)
     series.sessions["occupancy"] = [20.0 + minute / 10 for minute in range(len(series))]

@@ -19,7 +19,7 @@ WIDTH_S = 60.0
 def counted(lengths_s: list[float]) -> Counted:
     histogram = Histogram()
     for length_s in lengths_s:
-        histogram.record_ns(int(length_s * 1e9))
+        histogram.record_many_ns([int(length_s * 1e9)])
     return decoded([histogram.encode()])
 
 
