@@ -177,7 +177,7 @@ class GuestSettings(Habits):
     """New connections per minute, shared by all guests of the process."""
     custom_attributes: Mapping[str, str] = field(default_factory=dict)
     tag_of: Callable[[str], str] | None = None
-    sign_in: SignIn = ""
+    sign_in: SignIn = field(default="", repr=False)
     """The JWT of an authenticated guest, or what gives the one of now; empty: anonymous."""
     observer: Observer | None = None
     """Sees every frame: whether it goes out, its bytes, its time (monotonic nanoseconds). It has

@@ -14,7 +14,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -298,7 +298,7 @@ class Visit:
     """None: drawn by weight"""
     row: int = 0
     seed: int = 0
-    sign_in: str = ""
+    sign_in: str = field(default="", repr=False)
     sign_in_file: Path | None = None
     """where that was read from"""
     auto_join: bool = False

@@ -208,7 +208,7 @@ class Entry:
     """One session's line in the ledger, as its guest holds it."""
 
     id: int
-    token: str
+    token: str = field(repr=False)
     stage: Stage = Stage.INTENDED
     reason: str = ""
 

@@ -93,7 +93,7 @@ class Search:
 class Spoken:
     """What a ledger knows of a session, for finding its conversation."""
 
-    token: str
+    token: str = field(repr=False)
     message_id: str
     leftover: bool
 
@@ -102,7 +102,7 @@ class Spoken:
 class Matches:
     """Conversations by their ids. Kept from one look to the next: what is matched stays so."""
 
-    tokens: dict[str, str] = field(default_factory=dict)
+    tokens: dict[str, str] = field(default_factory=dict, repr=False)
     """the session of each"""
     roads: dict[str, Road] = field(default_factory=dict)
     strangers: set[str] = field(default_factory=set)
@@ -244,7 +244,7 @@ class Finding:
     """A conversation that is open at the service, or of which that can't be told."""
 
     conversation_id: str
-    token: str = ""
+    token: str = field(default="", repr=False)
     """the guest's, shortened; empty if the ledger does not know it"""
     stage: str = ""
     agent: bool = False

@@ -56,7 +56,7 @@ class Derived:
     """could not be asked; they are leftovers now, in a ledger file of their own"""
     stopped: bool = False
     """the deadline came first"""
-    found: list[tuple[str, Ending, str]] = field(default_factory=list)
+    found: list[tuple[str, Ending, str]] = field(default_factory=list, repr=False)
     """token, ending and reason of each that the service knew, or that could not be asked"""
 
 

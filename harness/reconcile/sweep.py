@@ -425,7 +425,7 @@ class SweepOrder:
     deadline_s: float
     late_within_s: float = LATE_WITHIN_S
     """for so long after it left, a configureSession that was not answered may open a session"""
-    sign_ins: tuple[str, ...] = ()
+    sign_ins: tuple[str, ...] = field(default=(), repr=False)
     """JWTs of signed-in guests, who can't be resumed without their own; else the run's"""
     swept_too: frozenset[str] = frozenset()
     """workers whose own ledgers are among what is swept (see :func:`owners`)"""

@@ -373,7 +373,7 @@ class ApiClient:
     """An OAuth client of the Platform API (grant: client credentials)."""
 
     id: str = "simulated-client"
-    secret: str = "simulated-secret"
+    secret: str = field(default="simulated-secret", repr=False)
     permissions: frozenset[str] = ALL_PERMISSIONS
     divisions: frozenset[str] = frozenset()
     """The only divisions that it may see; empty: all."""

@@ -314,7 +314,7 @@ class Conversation:
 
     serial: int
     id: str
-    token: str
+    token: str = field(repr=False)
     deployment_id: str
     start: float
     run_id: str | None = None
@@ -383,7 +383,7 @@ class Session:
     """A configured guest session; the token is the key to it. Times in epoch seconds."""
 
     serial: int
-    token: str
+    token: str = field(repr=False)
     deployment: "Deployment"
     opened: float
     expires: float

@@ -83,7 +83,7 @@ class Connection:
 class Session:
     """All connections of one token, in the order in which they began."""
 
-    token: str
+    token: str = field(repr=False)
     connections: tuple[Connection, ...]
 
 
