@@ -83,10 +83,7 @@ def finish_run(
     from harness.judge.record import build_record, declare_invalid, record_of_nothing, write_record
 
     def take(what: str, step: Callable[[], Result]) -> Result | None:
-        try:
-            result, why = _attempt(step)
-        except KeyboardInterrupt:  # who will not wait for this has the verdict all the same
-            result, why = None, "stopped by hand"
+        result, why = _attempt(step)
         if why:
             with suppress(Exception):
                 say(f"{what}: {why}")
@@ -194,12 +191,15 @@ def _sweep_lost(directory: Path, target: Target, say: Say) -> dict[str, Any] | N
         f"{len(leftovers)} sessions"
     )
     settings = GuestSettings(target=target, tls=target.tls_context())
-    result = sweep(
-        leftovers,
-        settings,
-        on_wait=lambda many, wait_s: say(waiting_words(many, wait_s)),
-        sign_ins=sign_ins_of(directory, say),
-    )
+    try:
+        result = sweep(
+            leftovers,
+            settings,
+            on_wait=lambda many, wait_s: say(waiting_words(many, wait_s)),
+            sign_ins=sign_ins_of(directory, say),
+        )
+    except KeyboardInterrupt:  # who will not wait has the verdict; what is left stays listed
+        raise HarnessError("stopped by hand") from None
     return result.block(by="the end of the run, of lost processes")
 
 
