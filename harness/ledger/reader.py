@@ -537,7 +537,8 @@ def read_leftovers(run_dir: Path) -> Iterator[Leftover]:
 
 
 def _asked_ns(stage: str, reason: str, changed_ns: int, contents: Contents) -> int:
-    """The row of a session whose guest was at work is older than what it sent last."""
+    """The row of a session whose guest was at work is older than what it sent last; that of a copy
+    may only look so, because another clock has stamped it."""
     process = contents.process
     may_lack = contents.may_lack and stage != Stage.LOST
     if not (stage == Stage.INTENDED or OPEN_UNANSWERED in reason or may_lack):
@@ -545,7 +546,7 @@ def _asked_ns(stage: str, reason: str, changed_ns: int, contents: Contents) -> i
     now = wall_ns()
     if process.alive:
         return now
-    if stage != Stage.LOST:
+    if stage != Stage.LOST or process.copy:
         changed_ns = max(changed_ns, process.heartbeat_ns) + int(HEARTBEAT_FRESH_S * 1e9)
     return min(changed_ns, now)
 

@@ -9,7 +9,7 @@ from sessions import leave_open, settings_for
 
 from harness.clock import wall_ns
 from harness.guest.outcomes import Ending
-from harness.ledger.ledger import Stage, Store
+from harness.ledger.ledger import Stage, Store, with_unanswered
 from harness.ledger.reader import meta_of_this_process, read_account, read_leftovers
 from harness.reconcile.sweep import find_leftovers, find_lost, sweep
 
@@ -65,3 +65,19 @@ def test_a_file_that_may_lack_what_was_asked_last_settles_nothing_too_early(
     result = sweep(find_leftovers(tmp_path), settings_for(simulator, late_within_s=0.5))
     assert result.endings == {Ending.GONE: 1}
     assert find_leftovers(tmp_path) == []
+
+
+def test_a_row_that_a_clock_elsewhere_has_stamped_is_no_older_than_we_heard_of_its_worker(
+    tmp_path: Path,
+) -> None:
+    heard_ns = wall_ns() - 11_000_000_000
+    meta = {"run_id": "r", "worker": "far", "host": "far-away", "copy_of": "far"}
+    store = Store(tmp_path / "ledger-far.sqlite", meta | {"heartbeat_ns": str(heard_ns)})
+    store.write(
+        [(1, str(uuid.uuid4()), Stage.INTENDED, 1, 1)],
+        [(Stage.LOST, with_unanswered("cut"), "", 1, 1)],  # half a century behind
+        {},
+    )
+    store.close()
+    (left,) = find_leftovers(tmp_path)
+    assert left.asked_ns == heard_ns + 10_000_000_000
