@@ -27,7 +27,7 @@ from typing import Any
 import orjson
 
 from harness.errors import ConfigError
-from harness.judge.gate import at_most
+from harness.judge.certainty import at_most
 from harness.judge.objective import Objective
 from harness.measure.model import COMING, GROUPS, OPERATIONS, Outcome, Phase, interval_s
 from harness.measure.snapshot import Interval
