@@ -35,6 +35,7 @@ def test_texts_stay_as_they_were_written() -> None:
         ("a: &a [*a]\n", "x: nested too deeply"),
         ("a: \x00", "x: not YAML"),
         ("[" * 5000, "x: nested too deeply"),
+        ("{a: " * 101, "x: nested too deeply"),
         ("a: 1\n---\nb: 2\n", "x, line 2: not YAML"),
         ('a:\n  "\\ud83d": b', "x, line 2: half a character"),
         ('a:\n  - "b \\ude00"', "x, line 2: half a character"),
@@ -44,6 +45,13 @@ def test_texts_stay_as_they_were_written() -> None:
 def test_what_cannot_be_meant_is_refused_with_its_line(text: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         load_lined(text, name="x")
+
+
+def test_a_hundred_brackets_are_read() -> None:
+    found = load_lined("[" * 100 + "]" * 100, name="x").value
+    for _ in range(99):
+        (found,) = found
+    assert found == []
 
 
 def test_an_emoji_in_two_halves_is_one() -> None:
