@@ -151,20 +151,25 @@ class PreflightRefused(HarnessError):
 class TransportError(HarnessError):
     """The connection could not be made or did not last.
 
-    Of its kinds: ConnectFailed, UpgradeRejected and ConnectionLost.
+    Of its kinds: ConnectFailed, UpgradeRejected and ConnectionLost. ``timed_out``: nobody answered
+    in time, as opposed to a refusal or a loss.
     """
+
+    timed_out = False
 
 
 class ConnectFailed(TransportError):
     """No connection could be made.
 
     ``phase`` is one of ``dns``, ``tcp``, ``proxy``, ``tls``, ``upgrade``; ``why`` is a sentence.
+    ``timed_out``: nobody answered in time.
     """
 
-    def __init__(self, phase: str, why: str) -> None:
+    def __init__(self, phase: str, why: str, *, timed_out: bool = False) -> None:
         super().__init__(f"could not connect ({phase}): {why}")
         self.phase = phase
         self.why = safe_text(why)
+        self.timed_out = timed_out
 
 
 class UpgradeRejected(TransportError):
@@ -189,14 +194,16 @@ class ConnectionLost(TransportError):
     """The connection ended while it was still needed.
 
     ``code`` is the websocket close code, or None; ``reason`` is the server's text, often empty.
+    ``timed_out``: it was given up because no answer came in time.
     """
 
-    def __init__(self, code: int | None, reason: str = "") -> None:
+    def __init__(self, code: int | None, reason: str = "", *, timed_out: bool = False) -> None:
         how = "without a close frame" if code is None else f"with close code {code}"
         reason = safe_quote(reason)
         super().__init__(f"the connection ended {how}" + (f": {reason}" if reason else ""))
         self.code = code
         self.reason = reason
+        self.timed_out = timed_out
 
 
 class ProtocolError(HarnessError):

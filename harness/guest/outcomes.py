@@ -22,7 +22,6 @@ from gevent import Timeout
 
 import harness
 from harness.errors import (
-    ConnectFailed,
     ConnectionLost,
     Forbidden,
     HarnessError,
@@ -124,9 +123,8 @@ def connect_outcome(error: BaseException) -> Outcome:
         return Outcome.TIMEOUT
     if isinstance(error, UpgradeRejected):
         return Outcome.RATE_LIMITED if error.status == 429 else Outcome.REFUSED
-    if isinstance(error, ConnectFailed) and "within" in error.why:
-        return Outcome.TIMEOUT
-    return Outcome.REFUSED
+    timed_out = isinstance(error, TransportError) and error.timed_out
+    return Outcome.TIMEOUT if timed_out else Outcome.REFUSED
 
 
 class _Answer(NamedTuple):
@@ -161,7 +159,9 @@ def outcome_of(error: Exception) -> Outcome:
         return _ANSWERS[type(error)].outcome
     if isinstance(error, ReplyTimeout):
         return Outcome.TIMEOUT
-    return Outcome.LOST if isinstance(error, TransportError) else Outcome.PROTOCOL
+    if isinstance(error, TransportError):
+        return Outcome.TIMEOUT if error.timed_out else Outcome.LOST
+    return Outcome.PROTOCOL
 
 
 def sign_in_outcome(error: Exception) -> Outcome:
@@ -289,7 +289,7 @@ def reason_of(error: BaseException) -> str:
             return "the other side had ended the conversation"
         return _ANSWERS[type(error)].words or f"the service answered {error.code}"
     if isinstance(error, ConnectionLost):
-        return "the connection was lost"
+        return "no answer in time" if error.timed_out else "the connection was lost"
     if isinstance(error, TransportError):
         return "no connection could be made again"
     if isinstance(error, RemoteProtocolError):

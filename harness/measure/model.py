@@ -270,6 +270,12 @@ class Phase(StrEnum):
     ENDED = "ended"
 
 
+def latest_phase(phases: Iterable[str]) -> str:
+    """The phase of a whole run: the latest that any of its processes is in, or empty."""
+    order = list(Phase)
+    return max((Phase(word) for word in phases if word in order), key=order.index, default="")
+
+
 COMING = (Phase.RUNNING, Phase.PAUSED)
 """Phases before the way out: guests come, or would if the run were not paused."""
 

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from harness.errors import ConfigError
-from harness.measure.model import OPERATIONS, Phase
+from harness.measure.model import OPERATIONS, Phase, latest_phase
 from harness.rundir.layout import WAITING, RunDirectory
 from harness.streams import plain_line, plain_table
 from harness.units import duration_text, milliseconds
@@ -109,9 +109,7 @@ class Progress:
     @property
     def phase(self) -> str:
         """The phase that most concerns the user: the latest that any process is in."""
-        phases = [row.get("phase", "") for row in self._newest.values()]
-        phases = [phase for phase in phases if phase in PHASES]
-        return max(phases, key=list(PHASES).index, default="")
+        return latest_phase(row.get("phase", "") for row in self._newest.values())
 
     @property
     def stage(self) -> str:

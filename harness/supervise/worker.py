@@ -21,6 +21,7 @@ import orjson
 from harness.clock import monotonic_ns, wall_ns
 from harness.config.run_config import HANDED_OUT, LOG_FORMAT, REPORTS, SCRIPT, child_environment
 from harness.errors import ConfigError, ExitCode, HarnessError
+from harness.ledger.runs import runs
 from harness.machine import (
     deferred_stops,
     handling,
@@ -29,7 +30,7 @@ from harness.machine import (
     signal_when_orphaned,
 )
 from harness.measure.model import Phase
-from harness.rundir.layout import START, RunDirectory
+from harness.rundir.layout import RunDirectory
 from harness.streams import open_console
 from harness.supervise.children import inspect_locustfile
 from harness.supervise.parameters import check_processes, parameters_of, playable
@@ -187,10 +188,11 @@ class RunOver:
 
     def look(self) -> bool:
         """Whether each of its processes has written its last figures."""
-        for start in self._reports.glob(f"2*/{START}"):
-            if start.stat().st_mtime >= self._since_s and not start.parent.is_symlink():
-                pattern = RunDirectory(start.parent).intervals("*").name
-                self._tails.setdefault(start.parent, Tail(start.parent, pattern))
+        for run in runs(self._reports):
+            start = RunDirectory(run).start
+            if start.is_file() and start.stat().st_mtime >= self._since_s:
+                pattern = RunDirectory(run).intervals("*").name
+                self._tails.setdefault(run, Tail(run, pattern))
         for run, tail in self._tails.items():
             for name, line in tail.lines():
                 with suppress(ValueError, KeyError, TypeError):

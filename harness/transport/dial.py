@@ -230,7 +230,8 @@ def dial(address: Address, *, timeout_s: float) -> Link:
     phase = "dns"
     link: Link | None = None
     try:
-        with gevent.Timeout(timeout_s, ConnectFailed("timeout", f"nothing within {timeout_s:g} s")):
+        late = ConnectFailed("timeout", f"nothing within {timeout_s:g} s", timed_out=True)
+        with gevent.Timeout(timeout_s, late):
             host, port = address.proxy or (address.host, address.port)
             candidates, looked_up = _resolve(host, port)
             resolved = monotonic_ns()
@@ -254,9 +255,10 @@ def dial(address: Address, *, timeout_s: float) -> Link:
         if link is not None:
             link.close()
         if isinstance(error, ConnectFailed):
-            raise ConnectFailed(phase, error.why) from None
+            raise ConnectFailed(phase, error.why, timed_out=error.timed_out) from None
         if isinstance(error, OSError):
-            raise ConnectFailed(phase, _sentence(error, address)) from error
+            timed_out = isinstance(error, TimeoutError)  # the kernel's own limit
+            raise ConnectFailed(phase, _sentence(error, address), timed_out=timed_out) from error
         raise
 
 

@@ -368,7 +368,9 @@ class Upgrade:
                 bytes(response.body or b"")[:500].decode("utf-8", "replace"),
                 read_retry_after_s(waits[0]) if len(waits) == 1 else None,
             )
-        return ConnectFailed("upgrade", str(error) if error else f"no answer within {waited_s:g} s")
+        if error is not None:
+            return ConnectFailed("upgrade", str(error))
+        return ConnectFailed("upgrade", f"no answer within {waited_s:g} s", timed_out=True)
 
     def _plainly_right(self, head: bytes) -> bool:
         if len(head) > _PLAIN_HEAD or not _WELL_FORMED.fullmatch(head):

@@ -72,15 +72,17 @@ def request(
     began = monotonic_ns()
     link = dial(address, timeout_s=timeout_s)
     left_s = max(0.001, timeout_s - (monotonic_ns() - began) / 1e9)
+    late = ConnectionLost(None, f"no answer within {timeout_s:g} s", timed_out=True)
     try:
-        with gevent.Timeout(left_s, ConnectionLost(None, f"no answer within {timeout_s:g} s")):
+        with gevent.Timeout(left_s, late):
             sent = monotonic_ns()
             data = "\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + body
             with contextlib.suppress(ConnectionError):  # it may have answered without reading all
                 _write(link, data, len(data) - len(body), on_sent)
             return _parse(_read_all(link), method, sent)
     except OSError as error:
-        raise ConnectionLost(None, str(error)) from error
+        timed_out = isinstance(error, TimeoutError)  # the kernel's own limit
+        raise ConnectionLost(None, str(error), timed_out=timed_out) from error
     finally:
         link.close()
 

@@ -105,14 +105,15 @@ def test_it_leaves_with_0_where_no_further_run_begins(
     assert main(["worker", *words]) == ExitCode.LOCUST, "it would be no better the next time"
 
 
-def test_a_run_is_over_when_each_of_its_processes_has_ended(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["20261128-101500-abcd", "nightly"])
+def test_a_run_is_over_when_each_of_its_processes_has_ended(tmp_path: Path, name: str) -> None:
     over = RunOver(tmp_path, since_s=time.time() - 1)
-    files = RunDirectory(tmp_path / "20261128-101500-abcd")
+    files = RunDirectory(tmp_path / name)
     files.path.mkdir()
     assert not over.look()
     files.start.write_text("{}")
-    for name, phase in (("one", "running"), ("two", "running"), ("one", "ended")):
-        with files.intervals(name).open("a") as file:
+    for process, phase in (("one", "running"), ("two", "running"), ("one", "ended")):
+        with files.intervals(process).open("a") as file:
             file.write(f'{{"phase": "{phase}"}}\n')
         assert not over.look()
     with files.intervals("two").open("a") as file:

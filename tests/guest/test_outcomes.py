@@ -54,13 +54,16 @@ def test_that_a_session_is_said_to_have_expired_is_no_proof() -> None:
 def test_how_connecting_failed() -> None:
     assert connect_outcome(UpgradeRejected(429)) is Outcome.RATE_LIMITED
     assert connect_outcome(UpgradeRejected(403)) is Outcome.REFUSED
-    assert connect_outcome(ConnectFailed("tcp", "nothing within 1 s")) is Outcome.TIMEOUT
+    assert connect_outcome(ConnectFailed("tcp", "late", timed_out=True)) is Outcome.TIMEOUT
+    said = ConnectFailed("proxy", "the proxy refused: HTTP/1.1 403 host not within policy")
+    assert connect_outcome(said) is Outcome.REFUSED, "words of others decide nothing"
     assert connect_outcome(ConnectionLost(None)) is Outcome.REFUSED
 
 
 def test_how_signing_in_failed() -> None:
     assert sign_in_outcome(service_error(Failure(401, "no", None, None))) is Outcome.SERVICE_ERROR
-    assert sign_in_outcome(ConnectFailed("tcp", "nothing within 1 s")) is Outcome.TIMEOUT
+    assert sign_in_outcome(ConnectFailed("tcp", "late", timed_out=True)) is Outcome.TIMEOUT
+    assert sign_in_outcome(ConnectionLost(None, "late", timed_out=True)) is Outcome.TIMEOUT
     assert sign_in_outcome(ZeroDivisionError()) is Outcome.REFUSED
 
 

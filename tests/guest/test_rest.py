@@ -1,5 +1,6 @@
 """A guest's own history over REST."""
 
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from guest_rig import Rig
 from processes import Simulator
 
 from harness.config.target import parse_target
-from harness.errors import RemoteProtocolError, ServiceError
+from harness.errors import ConnectionLost, RemoteProtocolError, ServiceError
+from harness.guest import rest
 from harness.guest.rest import api_origin, exchange_sign_in, fetch_history
 from harness.measure.model import Outcome
 from harness.transport import http
@@ -64,6 +66,21 @@ def test_a_history_that_means_nothing_has_not_been_read(
         with pytest.raises(RemoteProtocolError):
             guest.history()
     assert rig.outcomes("history") == {Outcome.PROTOCOL: 1}
+
+
+@pytest.mark.process
+def test_a_history_that_does_not_come_in_time_is_a_wait_and_no_loss(
+    rig: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with rig.guest() as guest, socket.create_server(("127.0.0.1", 0)) as silent:
+        guest.say("hello")
+        guest.await_reply(within="5s")
+        place = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr(rest, "api_origin", lambda _: place)
+        monkeypatch.setattr(rest, "HISTORY_WITHIN_S", 0.5)
+        with pytest.raises(ConnectionLost, match=r"no answer within 0\.5 s"):
+            guest.history()
+    assert rig.outcomes("history") == {Outcome.TIMEOUT: 1}
 
 
 @pytest.mark.process

@@ -1,6 +1,7 @@
 """Connecting: phases are timed, failures name their phase, nothing stays open."""
 
 import contextlib
+import errno
 import os
 import socket
 import ssl
@@ -51,8 +52,9 @@ def test_each_source_address_has_its_turn() -> None:
 
 def test_a_refused_connection_names_the_phase_and_the_place() -> None:
     port = unused_port()
-    with pytest.raises(ConnectFailed, match=rf"tcp.*nothing listens on 127.0.0.1:{port}"):
+    with pytest.raises(ConnectFailed, match=rf"tcp.*nothing listens on 127.0.0.1:{port}") as caught:
         dial(Address(host="127.0.0.1", port=port), timeout_s=5)
+    assert not caught.value.timed_out
 
 
 def test_a_certificate_nobody_vouches_for_is_refused() -> None:
@@ -71,8 +73,19 @@ def test_a_server_that_never_shakes_hands_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         address = Address(host="127.0.0.1", port=port, tls=ssl.create_default_context())
-        with pytest.raises(ConnectFailed, match=r"tls.*within 0\.2 s"):
+        with pytest.raises(ConnectFailed, match=r"tls.*within 0\.2 s") as caught:
             dial(address, timeout_s=0.2)
+        assert caught.value.timed_out
+
+
+def test_the_kernels_own_limit_is_a_timeout_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gives_up(*_: object) -> None:
+        raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+    monkeypatch.setattr("harness.transport.dial._connect_first", gives_up)
+    with pytest.raises(ConnectFailed) as caught:
+        dial(Address(host="127.0.0.1", port=1), timeout_s=5)
+    assert (caught.value.phase, caught.value.timed_out) == ("tcp", True)
 
 
 def test_a_name_without_an_address_fails_in_dns() -> None:

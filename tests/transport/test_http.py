@@ -138,8 +138,9 @@ def test_silence_has_a_limit() -> None:
         read_request(peer)
         peer.recv(1)
 
-    with server(script) as url, pytest.raises(ConnectionLost, match="no answer within"):
+    with server(script) as url, pytest.raises(ConnectionLost, match="no answer within") as caught:
         request("GET", url, timeout_s=0.2)
+    assert caught.value.timed_out
 
 
 def test_what_is_no_request_is_refused_before_anything_is_sent() -> None:

@@ -119,11 +119,15 @@ def test_what_is_accepted_is_what_the_library_accepts(
             library.receive_eof()
         upgrade.end()
         assert upgrade.failed
-        assert isinstance(upgrade.error(1.0), ConnectFailed | UpgradeRejected)
+        error = upgrade.error(1.0)
+        assert isinstance(error, ConnectFailed | UpgradeRejected)
+        assert not error.timed_out
 
 
 def test_no_answer_says_how_long_was_waited() -> None:
-    assert "no answer within 3 s" in str(Upgrade(PLAIN, PATH, None).error(3.0))
+    error = Upgrade(PLAIN, PATH, None).error(3.0)
+    assert "no answer within 3 s" in str(error)
+    assert error.timed_out
 
 
 @pytest.mark.parametrize("portion", [1000, 4096, 200_000])

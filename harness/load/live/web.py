@@ -21,7 +21,7 @@ from harness.clock import monotonic_ns
 from harness.errors import HarnessError
 from harness.ledger.reader import read_leftovers
 from harness.load.live.totals import Live
-from harness.measure.model import OPERATIONS
+from harness.measure.model import OPERATIONS, latest_phase
 from harness.measure.recorder import LAG_LOOP, service_tag
 
 PAGE = Path(__file__).parent / "templates"
@@ -89,7 +89,7 @@ class SessionsTab:
             {
                 "run": "" if self._plugin.directory is None else self._plugin.directory.name,
                 "target": self._target,
-                "phase": max((row.get("phase", "") for row in live.newest.values()), default=""),
+                "phase": latest_phase(row.get("phase", "") for row in live.newest.values()),
                 "sessions": figures["sessions"],
                 "arrivals": figures["arrivals"],
                 "operations": operations,
