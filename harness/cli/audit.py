@@ -23,8 +23,8 @@ from harness.errors import ConfigError, ExitCode
 from harness.platform_api.conversations import observe, where_allowed
 from harness.reconcile.audit import Audit, audit, audit_block, end_figures, show_audit
 from harness.reconcile.platform import (
-    LAGS,
     learned_of,
+    long_enough_s,
     note_afterwards,
     open_search,
     platform_of,
@@ -44,8 +44,10 @@ def run(args: Namespace) -> int:
         names = ", ".join(str(part) for part in parts)
         raise ConfigError(f"the run {directory.name} was merged: audit each of its parts: {names}")
     learned = learned_of(directory)
-    lag_s = max(learned.analytics_ends_s or 0.0, learned.analytics_shows_s or 0.0)
-    deadline_s = max(DEADLINE_S, LAGS * lag_s) if chosen_s is None else chosen_s
+    deadline_s = chosen_s
+    if deadline_s is None:
+        lags_s = learned.analytics_ends_s, learned.analytics_shows_s
+        deadline_s = long_enough_s(DEADLINE_S, *lags_s)
     console = open_console(stderr=args.json)
     facts = platform_of(directory)
     queues = args.queue or facts.get("queues", [])

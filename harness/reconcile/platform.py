@@ -37,6 +37,11 @@ LAGS = 3
 """So many times the lag that the preflight's guest met: it is not the same for each."""
 
 
+def long_enough_s(usual_s: float, *lags_s: float | None) -> float:
+    """The usual time to ask for, or longer where a preflight has met such lags (None: not met)."""
+    return max(usual_s, *(LAGS * (lag_s or 0.0) for lag_s in lags_s))
+
+
 def platform_of(directory: Path) -> dict[str, Any]:
     """What the run's target said of the operators' side: see ``Terms.platform_facts``."""
     facts = read_start(directory).get("platform")

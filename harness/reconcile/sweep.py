@@ -61,8 +61,8 @@ from harness.platform_api.conversations import (
 )
 from harness.reconcile.audit import Matches, Search, Spoken, match
 from harness.reconcile.platform import (
-    LAGS,
     learned_of,
+    long_enough_s,
     note_afterwards,
     open_search,
     sign_ins_of,
@@ -553,7 +553,7 @@ def _by_platform(directory: Path, order: SweepOrder, console: Console) -> int:
     learned = learned_of(directory)
     effect_s = EFFECT_WITHIN_S if order.effect_s is None else order.effect_s
     if order.effect_s is None and learned.direct_shown is False:
-        effect_s = max(effect_s, LAGS * (learned.analytics_ends_s or 0.0))
+        effect_s = long_enough_s(effect_s, learned.analytics_ends_s)
     with open_search(directory, api_url=order.api_url, login_url=order.login_url) as search:
         outcomes = sweep_by_platform(find_leftovers(directory), search, within_s=effect_s)
     for words, count in outcomes.most_common():

@@ -16,6 +16,7 @@ from harness.reconcile.platform import (
     MARGIN,
     closed_roads,
     learned_of,
+    long_enough_s,
     note_afterwards,
     span_of,
     target_of,
@@ -44,6 +45,12 @@ def test_roads_that_lead_nowhere_are_known_from_a_preflight(tmp_path: Path) -> N
     assert closed_roads(some) == {Road.ATTRIBUTES}
     none = Learned(message_leads=False, search_shown=False, journey_shown=False)
     assert closed_roads(none) == frozenset()  # all are tried again
+
+
+def test_a_service_that_was_seen_to_lag_is_asked_for_longer() -> None:
+    assert long_enough_s(120.0, None, None) == 120.0
+    assert long_enough_s(120.0, 30.0) == 120.0
+    assert long_enough_s(120.0, 10.0, 50.0) == 150.0
 
 
 def test_a_sweep_goes_the_way_the_guests_went(tmp_path: Path) -> None:
