@@ -18,8 +18,9 @@ from harness.units import duration_text
 
 FRESH_S = 4 * 3600.0
 """A preflight older than this says nothing about the deployment of now."""
-CLEARS_PER_S = 50.0
-"""How fast sessions are assumed to be cleared at the end, well below what is possible."""
+CLEARS_COUNTED_ON_PER_S = 50.0
+"""What the plan of a window counts on for the whole run, however many its processes are: a quarter
+of the pace at which a single one clears."""
 SPARE_S = 60.0
 """Left between the expected end of the way out and the end of the window."""
 SHORTEST_S = 60.0
@@ -83,7 +84,7 @@ class Stamp:
 
 def drain_s(intent: Intent) -> float:
     """How long the way out takes at most: conversations finish, then all are cleared."""
-    return intent.stop_timeout_s + intent.at_once / CLEARS_PER_S + SPARE_S
+    return intent.stop_timeout_s + intent.at_once / CLEARS_COUNTED_ON_PER_S + SPARE_S
 
 
 def window_end(window: tuple[time, time], zone: ZoneInfo, now: datetime) -> datetime | None:

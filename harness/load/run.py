@@ -67,8 +67,9 @@ BY_CHOICE = (InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTe
 OnInterval = Callable[[str, Mapping[str, Any], Mapping[str, Histogram]], None]
 """(process, what an interval's row says, its histograms): whoever watches the run live"""
 INTERVAL_S = 1.0
-CLEARS_PER_S = 200
-"""How fast open sessions are cleared at the end: well below what the drain would take in bursts."""
+CLEARS_BEGUN_PER_S = 200
+"""The pace at which a process begins to clear its open sessions at the end, so that they come in no
+burst."""
 DRAIN_LIMIT_S = 60.0
 ABANDONED_EVERY_S = 0.2
 """How often the end of a run looks for sessions whose opener has come to its end."""
@@ -84,7 +85,7 @@ LEAD_NS = int(LEAD_S * 1e9)
 
 def time_to_clear_s(sessions: int) -> float:
     """How long a process needs to clear so many sessions, with some to spare."""
-    return CLEARING_S + 1.25 * sessions / CLEARS_PER_S
+    return CLEARING_S + 1.25 * sessions / CLEARS_BEGUN_PER_S
 
 
 class Run:
@@ -435,7 +436,7 @@ class Run:
         LOG.info("clearing %s sessions", len(self._open))
         for slot in dict.fromkeys(opener for opener, _ in self._open.values()):
             slot.kill(block=False)
-            gevent.sleep(1 / CLEARS_PER_S)
+            gevent.sleep(1 / CLEARS_BEGUN_PER_S)
         self._wait_for_guests(DRAIN_LIMIT_S)
         self._phase = Phase.ENDED
         LOG.info("ended; %s sessions without proof of their end", self.ledger.open)

@@ -74,7 +74,9 @@ from harness.units import duration_text
 
 AT_ONCE = 50
 """Sessions that are being ended at the same time, at most."""
-CLEARS_PER_S = 50.0
+TRIES_PER_S = 50.0
+"""New connections of the sweep that ends a run. The command has a rate of its own: it may meet a
+service that is in use."""
 DEADLINE_S = 120.0
 SPARE_S = 0.05
 """A wait may end a moment early."""
@@ -126,7 +128,7 @@ def sweep(
     leftovers: list[Leftover],
     settings: GuestSettings,
     *,
-    per_second: float = CLEARS_PER_S,
+    per_second: float = TRIES_PER_S,
     deadline_s: float = DEADLINE_S,
     on_ending: Callable[[], None] = lambda: None,
     on_wait: Callable[[int, float], object] = lambda *_: None,

@@ -10,8 +10,10 @@ from locust import User, argument_parser, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
+from harness.config.guard import Intent, drain_s
 from harness.errors import ConfigError
 from harness.load.options import MANIFEST, RUN_ID, add_options, read_options
+from harness.load.run import time_to_clear_s
 from harness.supervise.children import free_port
 
 URL = "ws://127.0.0.1:1/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"
@@ -108,3 +110,9 @@ def test_an_order_to_a_worker_does_not_make_out_locusts_options_anew(
     worker.quit()
     master.quit()
     assert len(made) <= 1
+
+
+@pytest.mark.parametrize("guests", [1, 1000, 100_000])
+def test_a_window_leaves_more_time_to_clear_than_one_process_takes_for_all(guests: int) -> None:
+    intent = Intent(sessions=None, at_once=guests, peak_per_s=None, stop_timeout_s=0)
+    assert drain_s(intent) > time_to_clear_s(guests)
