@@ -20,7 +20,8 @@ from pathlib import Path
 
 from harness.cli.parsing import Command, Namespace, argument, option
 from harness.conform.check import check_recording, facts, show_recording, to_send
-from harness.errors import ConfigError, ExitCode
+from harness.errors import ExitCode
+from harness.rundir.layout import writing
 from harness.streams import print_json_text
 from harness.workload.har.reading import read_recording
 
@@ -30,7 +31,9 @@ def run(args: Namespace) -> int:
     key = secrets.token_bytes(32)
     checked = [check_recording(read_recording(file), key=key) for file in args.files]
     if args.out is not None:
-        _write(args.out, json.dumps(to_send(checked), indent=1, ensure_ascii=False))
+        with writing(args.out):
+            text = json.dumps(to_send(checked), indent=1, ensure_ascii=False)
+            args.out.write_text(text + "\n", encoding="utf-8")
     frames = sum(one.frames for one in checked)
     findings = [finding for one in checked for finding in one.findings]
     if args.json:
@@ -49,13 +52,6 @@ def run(args: Namespace) -> int:
     if findings:
         return ExitCode.OBJECTIVES
     return ExitCode.PASS if frames else ExitCode.NO_DATA
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: can't be written ({error.strerror})") from None
 
 
 COMMAND = Command(

@@ -44,7 +44,7 @@ from harness.machine import heeded
 from harness.measure.recorder import Recorder
 from harness.protocol.requests import ErrorCode
 from harness.protocol.session import State
-from harness.rundir.layout import RunDirectory, target_facts, write_start
+from harness.rundir.layout import RunDirectory, target_facts, write_start, writing
 from harness.streams import Printer
 from harness.workload.data import NO_ROW, Feeder
 from harness.workload.har.reading import FORM_VERSION, HEAD_KEY, TEXT, parsed
@@ -398,11 +398,9 @@ def _directory(wanted: Visit, terms: Terms) -> Path:
     name = f"guest-{stamp}-{secrets.token_hex(2)}"  # many may begin at once
     directory = wanted.reports / name
     facts = target_facts(terms.target, wanted.sign_in_file)
-    try:
+    with writing(directory):
         directory.mkdir(parents=True)
         write_start(directory, started=utc_iso(), target_name=terms.name or None, **facts)
-    except OSError as error:
-        raise ConfigError(f"{directory}: can't be written ({error.strerror})") from None
     return directory
 
 

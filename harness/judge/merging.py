@@ -32,6 +32,7 @@ from harness.rundir.layout import (
     worker_of,
     write_atomically,
     write_start,
+    writing,
 )
 from harness.units import duration_text
 
@@ -84,14 +85,12 @@ def merge_runs(
     _refuse_apart(parts)
     directory = make_run_directory(reports, f"{new_run_id()}-merged")
     try:
-        _write(directory, parts, overridden)
-        record = build_record(directory, incomplete=_incomplete(parts), at_end=_as_left(parts))
-        write_record(directory, record)
-    except BaseException as error:
+        with writing(directory):
+            _write(directory, parts, overridden)
+            record = build_record(directory, incomplete=_incomplete(parts), at_end=_as_left(parts))
+            write_record(directory, record)
+    except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
-        if isinstance(error, OSError):
-            why = error.strerror or error
-            raise ConfigError(f"{directory} can't be written: {why}") from error
         raise
     return directory, record
 

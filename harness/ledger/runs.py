@@ -41,6 +41,7 @@ from harness.rundir.layout import (
     read_json,
     read_label,
     sweep_command,
+    writing,
 )
 from harness.streams import open_console, plain_table
 from harness.units import duration_text, parse_iso
@@ -182,10 +183,8 @@ def _going_on(run_dir: Path) -> None:
 
 
 def _touch(path: Path) -> None:
-    try:
+    with writing(path):
         path.touch()
-    except OSError as error:
-        raise ConfigError(f"{path} can't be written: {error.strerror or error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

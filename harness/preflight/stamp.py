@@ -17,9 +17,9 @@ import orjson
 
 from harness.config.guard import Intent, Rule, Stamp, refusals, standing, stop_by
 from harness.config.target import Terms
-from harness.errors import ConfigError, PreflightRefused, listed
+from harness.errors import PreflightRefused, listed
 from harness.foreign import an_object
-from harness.rundir.layout import RunDirectory, preflight_stamp, write_json
+from harness.rundir.layout import RunDirectory, preflight_stamp, write_json, writing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,11 +160,9 @@ def _path(reports: Path, terms: Terms) -> Path:
 
 
 def _write(path: Path, table: dict[str, Any]) -> Path:
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         return write_json(path, table)
-    except OSError as error:
-        raise ConfigError(f"{path} can't be written: {error.strerror or error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -206,13 +206,13 @@ def write_atomically(path: Path, data: bytes | str) -> Path:
 def write_new(path: Path, text: str) -> Path:
     """Write a file that is not there yet. Raises ConfigError where it is, or can't be written."""
     data = text.encode()
-    try:
-        with path.open("xb") as file:
+    with writing(path):
+        try:
+            file = path.open("xb")
+        except FileExistsError:
+            raise ConfigError(f"{path} is there already; it was left as it is") from None
+        with file:
             file.write(data)
-    except FileExistsError:
-        raise ConfigError(f"{path} is there already; it was left as it is") from None
-    except OSError as error:
-        raise ConfigError(f"{path} can't be written: {error.strerror}") from None
     return path
 
 
@@ -232,6 +232,15 @@ def reading(path: Path, what: str) -> Iterator[None]:
         raise ConfigError(f"{path} is not {what}: {error} is missing in it") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise ConfigError(f"{path} is not {what}: {error}") from error
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What can't be written to ``path``, a file or a folder, is a ConfigError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{path} can't be written: {error.strerror or error}") from error
 
 
 def write_once(path: Path, data: bytes) -> None:

@@ -25,7 +25,7 @@ import orjson
 from harness.config.run_config import OVER, RATE, SEARCH, SEED, SETTINGS, child_environment
 from harness.errors import ConfigError
 from harness.machine import IN_ORDER, Lifeline, deferred_stops, handling, heeded, killed_by
-from harness.rundir.layout import RunDirectory, sweep_command
+from harness.rundir.layout import RunDirectory, sweep_command, writing
 from harness.streams import plain_line
 
 LOOKS_WITHIN_S = 120.0
@@ -444,10 +444,8 @@ class EmbeddedSimulator:
     def _open_log(self) -> IO[bytes]:
         if self._log_path is None:
             return tempfile.TemporaryFile()
-        try:
+        with writing(self._log_path):
             return self._log_path.open("w+b")
-        except OSError as error:
-            raise ConfigError(f"{self._log_path} can't be written: {error.strerror}") from error
 
     def _await_ready(
         self, process: "subprocess.Popen[bytes]", log: IO[bytes], deadline: float

@@ -4,13 +4,23 @@ import ast
 import os
 import re
 from collections.abc import Iterable
+from errno import ENOSPC
 from pathlib import Path
 
 import pytest
 from source import modules
 
+from harness.errors import ConfigError
 from harness.rundir import layout
-from harness.rundir.layout import RunDirectory, RunFile, write_atomically, write_json, write_once
+from harness.rundir.layout import (
+    RunDirectory,
+    RunFile,
+    write_atomically,
+    write_json,
+    write_new,
+    write_once,
+    writing,
+)
 
 OWNER = "rundir/layout.py"
 PAGES = (".html", ".md", ".csv")
@@ -104,3 +114,20 @@ def test_the_first_of_several_writers_counts(tmp_path: Path) -> None:
     assert path.read_bytes() == b"first"
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_written_is_told_by_its_path_and_the_system_s_reason(tmp_path: Path) -> None:
+    full = "x can't be written: No space left on device"
+    with pytest.raises(ConfigError, match=full), writing(Path("x")):
+        raise OSError(ENOSPC, "No space left on device")
+    with (
+        pytest.raises(ConfigError, match="x can't be written: no reason given"),
+        writing(Path("x")),
+    ):
+        raise OSError("no reason given")
+    here = write_new(tmp_path / "one", "mine")
+    with pytest.raises(ConfigError, match="one is there already; it was left as it is"):
+        write_new(here, "yours")
+    with pytest.raises(ConfigError, match="two can't be written: Not a directory"):
+        write_new(here / "two", "yours")
+    assert here.read_text() == "mine"

@@ -21,10 +21,9 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from harness import __version__
-from harness.errors import ConfigError
 from harness.report.html.charts import Chart
 from harness.report.story import Row
-from harness.rundir.layout import write_atomically
+from harness.rundir.layout import write_atomically, writing
 
 Cell = str | Markup
 """A text, which is escaped; or markup from one of the functions below."""
@@ -248,10 +247,8 @@ def render(page: Page) -> str:
 
 def write_page(path: Path, page: Page) -> Path:
     """Write a page in one step. Raises ConfigError when that is not possible."""
-    try:
+    with writing(path):
         return write_atomically(path, render(page))
-    except OSError as error:
-        raise ConfigError(f"{path} can't be written: {error.strerror or error}") from error
 
 
 def _all(blocks: Sequence[Block]) -> list[Block]:

@@ -19,7 +19,7 @@ from rich.table import Table as TerminalTable
 from harness.errors import ConfigError, expect
 from harness.measure.recorder import LATE_MS
 from harness.report.html.page import Items, Page, Section, Table, Tile, numbers, texts
-from harness.rundir.layout import reading, write_json
+from harness.rundir.layout import reading, write_json, writing
 
 CALIBRATION = "calibration.json"
 SCHEMA = 1
@@ -153,11 +153,9 @@ class Calibration:
 def write_calibration(reports: Path, calibration: Calibration) -> Path:
     """Write it in one step. Raises ConfigError when the folder can't be written to."""
     path = reports / CALIBRATION
-    try:
+    with writing(path):
         reports.mkdir(parents=True, exist_ok=True)
         return write_json(path, as_dict(calibration))
-    except OSError as error:
-        raise ConfigError(f"{path} can't be written: {error.strerror or error}") from error
 
 
 def as_dict(calibration: Calibration) -> dict[str, Any]:

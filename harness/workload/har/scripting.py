@@ -271,7 +271,7 @@ def write_draft(file: Path, out: Path | None, *, force: bool) -> list[str]:
         try:
             path.write_bytes(content)
         except OSError as error:
-            raise ConfigError(f"{path}: can't be written ({error.strerror})") from None
+            raise ConfigError(f"{path} can't be written: {error.strerror}") from None
     scenarios = read_script(script).script.scenarios
     steps, guests = sum(len(one.steps) for one in scenarios.values()), len(scenarios)
     beside = [path for path in written if path != script]
