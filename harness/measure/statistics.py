@@ -47,11 +47,11 @@ class Estimate(Bounded):
 # Scipy is imported where there is enough for an interval: that takes 0.2 s, scipy.stats 0.8 s.
 
 
-def _student(freedom: float, below: float) -> float:
-    """The value of Student's t that it stays below with this probability."""
-    from scipy.special import stdtrit
+def student_quantile(below: float, freedom: float) -> float:
+    """The value that Student's t stays below with this probability; the normal's at freedom inf."""
+    from scipy.special import ndtri, stdtrit
 
-    return float(stdtrit(freedom, below))
+    return float(ndtri(below) if freedom == inf else stdtrit(freedom, below))
 
 
 def _beta(a: float, b: float, below: float) -> float:
@@ -102,7 +102,7 @@ def estimate_share(blocks: Sequence[tuple[int, int]], *, confidence: float = 0.9
     if many >= FEWEST_BLOCKS:
         rest = rows[:, 0] - figure * rows[:, 1]
         error = sqrt(many / (many - 1) * float((rest**2).sum())) / whole
-        reach = _student(many - 1, 1 - tail) * error
+        reach = student_quantile(1 - tail, many - 1) * error
         low, high = min(low, max(0.0, figure - reach)), max(high, min(1.0, figure + reach))
     return Share(figure=figure, low=low, high=high, confidence=confidence, spells_reach=reach)
 
@@ -196,7 +196,7 @@ class Blocks:
         low = high = error = None
         if figure is not None and not self.missing(percent):
             error = self.log_error(percent, np.random.default_rng(seed))
-            reach = _student(self.freedom, 0.5 + confidence / 2) * error
+            reach = student_quantile(0.5 + confidence / 2, self.freedom) * error
             low, high = exp(log(figure) - reach), exp(log(figure) + reach)
         return Estimate(figure=figure, low=low, high=high, error_share=error)
 

@@ -10,14 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from math import exp, expm1, fsum, inf, isfinite, log, sqrt
+from math import ceil, exp, expm1, fsum, inf, isfinite, log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import quad
 from scipy.optimize import brentq
-from scipy.signal import fftconvolve
-from scipy.stats import poisson
+from scipy.special import gammaln, pdtr, pdtrik, xlogy
 
 from harness.errors import ConfigError
 
@@ -217,8 +216,18 @@ def _at_most(queue: Queue | ImpatientQueue, elsewhere: float) -> NDArray[np.floa
         if weights[-1] < 1e-12 or top > MAX_SERVERS * 10:
             break
         top *= 2
-    whole = fftconvolve(weights / weights.sum(), poisson.pmf(np.arange(top), elsewhere))
-    return np.cumsum(whole)
+    others = np.arange(top)
+    of_others = np.exp(xlogy(others, elsewhere) - gammaln(others + 1) - elsewhere)
+    # Of the sum of both: the product of their transforms, as long as both together.
+    length = weights.size + others.size - 1
+    product = np.fft.rfft(weights / weights.sum(), length) * np.fft.rfft(of_others, length)
+    return np.cumsum(np.fft.irfft(product, length))
+
+
+def poisson_quantile(share: float, mean: float) -> int:
+    """The smallest number that a Poisson count with this mean exceeds in at most 1 - ``share``."""
+    number = max(0, ceil(float(pdtrik(share, mean))))
+    return number - 1 if number and pdtr(number - 1, mean) >= share else number
 
 
 def servers_needed(load: float, enough: Callable[[int], bool]) -> int:

@@ -1,11 +1,12 @@
 """Intervals of shares hold what they promise, also where errors come in clusters."""
 
+from math import inf
 from random import Random
 
 import pytest
 
 from harness.errors import ConfigError
-from harness.measure.statistics import estimate_share
+from harness.measure.statistics import estimate_share, student_quantile
 
 
 def test_the_exact_interval_is_that_of_the_tables() -> None:
@@ -15,6 +16,12 @@ def test_the_exact_interval_is_that_of_the_tables() -> None:
     none = estimate_share([(0, 10)])
     assert (none.figure, none.low, none.high) == pytest.approx((0.0, 0.0, 0.3085), abs=5e-5)
     assert estimate_share([(10, 10)]).high == 1.0
+
+
+def test_students_t_is_that_of_the_tables() -> None:
+    table = {1: 12.706, 2: 4.303, 10: 2.228, 30: 2.042, inf: 1.960}
+    for freedom, value in table.items():
+        assert student_quantile(0.975, freedom) == pytest.approx(value, abs=5e-4)
 
 
 def test_nothing_counted_is_nothing_known() -> None:

@@ -16,6 +16,7 @@ from harness.studies.queueing import (
     at_once_percentile,
     erlang_b,
     erlang_c,
+    poisson_quantile,
     servers_needed,
 )
 
@@ -200,3 +201,8 @@ def test_nonsense_is_refused(nonsense: object) -> None:
     assert callable(nonsense)
     with pytest.raises(ConfigError):
         nonsense()
+
+
+@given(share=st.floats(0.01, 0.9999), mean=st.floats(0, 1e5))
+def test_how_many_come_at_most_by_chance(share: float, mean: float) -> None:
+    assert poisson_quantile(share, mean) == poisson.ppf(share, mean)

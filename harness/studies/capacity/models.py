@@ -23,9 +23,10 @@ from math import exp, inf, isfinite, log, sqrt
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq, least_squares, minimize_scalar
-from scipy.stats import chi2, t
+from scipy.special import chdtrc
 
 from harness.errors import ConfigError
+from harness.measure.statistics import student_quantile
 from harness.studies.queueing import Queue
 
 Floats = NDArray[np.float64]
@@ -151,7 +152,7 @@ def _doubts(law: Scalability, n: Floats, residuals: Floats) -> Iterator[str]:
             "it is extrapolated"
         )
     if law.errors is not None and law.kappa > 0:
-        sure = float(t.ppf(0.975, max(1, n.size - 3)))
+        sure = student_quantile(0.975, max(1, n.size - 3))
         if law.kappa - sure * law.errors[2] <= 0:
             yield "the coherency cost is not shown to differ from zero, so nor is a peak"
     if law.sigma >= 1:
@@ -324,7 +325,7 @@ def find_crossing(
     if len(near) < FEWEST:
         return None
     freedom = len(near) - 2
-    widths = float(t.ppf(ONE_SIDE, freedom + TRUSTED)) if careful else WIDTHS
+    widths = student_quantile(ONE_SIDE, freedom + TRUSTED) if careful else WIDTHS
     rates, values, errors = np.array(near).T
     weights = 1 / (errors**2 + (BENT * values) ** 2)
     whole = float(weights.sum())
@@ -359,4 +360,4 @@ def is_near(reading: Reading) -> bool:
 
 def chance_of(off: float, freedom: int) -> float:
     """Of squared standard errors that sum up to at least so much by chance; 1 without freedom."""
-    return float(chi2.sf(off, freedom)) if freedom else 1.0
+    return float(chdtrc(freedom, off)) if freedom else 1.0

@@ -17,12 +17,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import exp, inf, log, sqrt
+from statistics import NormalDist
 
 import numpy as np
-from scipy.stats import norm, t
 
 from harness.errors import ConfigError, expect
-from harness.measure.statistics import Blocks, Buckets, estimate_share
+from harness.measure.statistics import Blocks, Buckets, estimate_share, student_quantile
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0)
 
@@ -149,10 +149,10 @@ class _Spread:
         it than of one figure, and one mistake is all there is to make. The larger of both counts.
         """
         between = sqrt(self.variance * (1 + 1 / self.runs))
-        widths = float(t.ppf(1 - miss / many, self.freedom))
+        widths = student_quantile(1 - miss / many, self.freedom)
         if self.freedom < inf:
-            widths = max(widths, float(t.ppf(1 - miss, self.runs - 1)))
-        within = float(t.ppf(1 - miss / many, pair.freedom)) * pair.error
+            widths = max(widths, student_quantile(1 - miss, self.runs - 1))
+        within = student_quantile(1 - miss / many, pair.freedom) * pair.error
         return sqrt(within**2 + (widths * between) ** 2)
 
     @classmethod
@@ -313,7 +313,7 @@ def _difference(
 def _limits(blocks: ShareBlocks, confidence: float) -> tuple[float, float, float]:
     """A share and its limits: E. B. Wilson's (1927), or wider where the blocks differ."""
     bad, whole = (sum(column) for column in zip(*blocks, strict=True))
-    share, low, high = _wilson(bad, whole, float(norm.ppf(0.5 + confidence / 2)))
+    share, low, high = _wilson(bad, whole, NormalDist().inv_cdf(0.5 + confidence / 2))
     if reach := estimate_share(blocks, confidence=confidence).spells_reach:
         low, high = min(low, share - reach), max(high, share + reach)
     return share, max(0.0, low), min(1.0, high)

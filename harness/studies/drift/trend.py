@@ -20,9 +20,10 @@ from math import inf, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2, t
+from scipy.special import gammaincinv
 
 from harness.errors import ConfigError
+from harness.measure.statistics import student_quantile
 from harness.units import about_text, duration_text
 
 Floats = NDArray[np.float64]
@@ -209,7 +210,7 @@ def trend(
     matters, least = max(matters, floor / scale), max(least, floor / scale)
     error, worth, freedom = series.slope_error(np.random.default_rng(0))  # the same each time
     if worth >= FEWEST_WORTH:
-        reach = float(t.ppf(0.5 + each / 2, freedom)) * error
+        reach = student_quantile(0.5 + each / 2, freedom) * error
         slopes = (slope - reach, slope, slope + reach)
     elif (spread := float(np.ptp(series.freed))) < matters * scale:
         # So few can't tell a slope, but a figure that has hardly moved at all has none to tell.
@@ -250,8 +251,8 @@ def rate_interval(
     if events < 0 or not 0 < exposure < inf:
         raise ConfigError(f"rate: expected a count over an exposure, got {events} over {exposure}")
     tail = (1 - confidence) / 2
-    low = float(chi2.ppf(tail, 2 * events)) / 2 if events else 0.0
-    high = float(chi2.ppf(1 - tail, 2 * events + 2)) / 2
+    low = float(gammaincinv(events, tail)) if events else 0.0
+    high = float(gammaincinv(events + 1, 1 - tail))
     return low / exposure, events / exposure, high / exposure
 
 

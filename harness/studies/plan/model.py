@@ -4,15 +4,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, inf, sqrt
 
-from scipy.stats import poisson
-
 from harness.errors import ConfigError, expect
 from harness.machine import LINGER_S, too_many_workers
 from harness.protocol.requests import (
     CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE as CONNECTIONS_PER_MINUTE,
 )
 from harness.protocol.requests import REQUESTS_PER_CONNECTION_PER_MINUTE
-from harness.studies.queueing import ImpatientQueue, Queue, at_once_percentile, servers_needed
+from harness.studies.queueing import (
+    ImpatientQueue,
+    Queue,
+    at_once_percentile,
+    poisson_quantile,
+    servers_needed,
+)
 from harness.units import duration_text, figure_text
 
 ALLOWANCE = 0.999
@@ -233,7 +237,7 @@ def plan_launch(
     says that it needs a preflight.
     """
     per_min = wanted.peak_per_s * 60
-    peak_minute = int(poisson.ppf(ALLOWANCE, per_min))
+    peak_minute = poisson_quantile(ALLOWANCE, per_min)
     agents, (occupancy, high) = _agents(wanted)
     session_s = occupancy / wanted.peak_per_s
     requests = (wanted.messages + FIXED_REQUESTS) / max(session_s / 60, 1.0) + 1
@@ -304,7 +308,7 @@ def _agents(wanted: Wanted) -> tuple[Agents, tuple[float, int]]:
     arrivals = wanted.peak_per_s * wanted.to_agents
     alone = wanted.peak_per_s * wanted.handle_s  # if nobody waited
     if arrivals == 0:
-        return Agents(), (alone, max(1, int(poisson.ppf(ALLOWANCE, alone))))
+        return Agents(), (alone, max(1, poisson_quantile(ALLOWANCE, alone)))
     service_s, patience_s = wanted.handle_s - wanted.bot_s, wanted.patience_s
 
     def queue(servers: int) -> Queue | ImpatientQueue:
@@ -439,7 +443,8 @@ def _most_by_chance(limit: int) -> float:
     low, high = 0.0, float(limit)
     while high - low > 1e-3 * limit:
         middle = (low + high) / 2
-        low, high = (middle, high) if poisson.ppf(ALLOWANCE, middle) <= limit else (low, middle)
+        enough = poisson_quantile(ALLOWANCE, middle) <= limit
+        low, high = (middle, high) if enough else (low, middle)
     return low
 
 
