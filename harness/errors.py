@@ -268,8 +268,8 @@ class ReplyTimeout(HarnessError):
     """
 
     def __init__(self, waited_for: str, waited_s: float, seen: tuple[str, ...] = ()) -> None:
-        came = "; seen meanwhile: " + ", ".join(seen) if seen else "; nothing came at all"
-        super().__init__(f"no {waited_for} within {waited_s:g} s{came}")
+        received_text = "; seen meanwhile: " + ", ".join(seen) if seen else "; nothing came at all"
+        super().__init__(f"no {waited_for} within {waited_s:g} s{received_text}")
         self.waited_for = waited_for
         self.waited_s = waited_s
         self.seen = seen

@@ -9,7 +9,7 @@ import pytest
 
 import harness
 
-CREDENTIAL = re.compile("tokens?|sign_ins?|jwts?|secret|password|proxy_login|found")
+CREDENTIAL = re.compile("tokens?|sign_ins?|jwts?|secret|password|proxy_login")
 NONE = {
     "Terms.sign_ins",  # the file's path
     "Deployment.sign_ins",  # whether there are any

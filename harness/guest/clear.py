@@ -46,7 +46,7 @@ def end_session(
 ) -> Ending:
     """Make a new connection for a token and end its session, with proof.
 
-    Raises what the connection's ``on_asking`` does, and nothing else.
+    Raises what the connection's ``on_configure`` does, and nothing else.
 
     The answer to configureSession tells what is left of it: ``newSession`` true means that the
     service no longer knew the token, so the session in question *was* over; the new, empty one
@@ -166,7 +166,7 @@ class Clearing:
         our Clear, so only a resume can tell then.
         """
         others, began_ns = tuple(others), monotonic_ns()
-        asking = [other for other in others if other.state in AWAITS_CONFIGURED]
+        configuring = [other for other in others if other.state in AWAITS_CONFIGURED]
         for each in (connection, *others):
             each.over = True
         settings = connection.settings
@@ -175,14 +175,14 @@ class Clearing:
         new = self.entry.stage is Stage.INTENDED
         for other in others:
             other.await_contradiction(within_s=settings.close_within_s, states=UNHEARD)
-            if other in asking or other.state in UNHEARD:
+            if other in configuring or other.state in UNHEARD:
                 other.close()
         unanswered = any(other.unanswered(began_ns) for other in others)
         first = ending = self._clear_here(connection)
         unanswered |= connection.unanswered(began_ns)
         # Where one has left in all, what there is was opened by it: it was carried out.
-        once = new and not others and len(connection.inbox.asked) == 1
-        if asking and ending is Ending.CLEARED:
+        once = new and not others and len(connection.inbox.unanswered_configures) == 1
+        if configuring and ending is Ending.CLEARED:
             ending = Ending.UNCONFIRMED
         lost_ns = connection.inbox.lost_ns or monotonic_ns()
         wait_s = 0.0
@@ -194,7 +194,7 @@ class Clearing:
                 gevent.sleep(max(backoff_s, min(wait_s, MOST_WAIT_S)))
             self._recorder.count("end_resumes")
             again = Connection(
-                settings, connection.token, self._recorder, on_asking=self._note_asking_again
+                settings, connection.token, self._recorder, on_configure=self._note_configure_sent
             )
             ending = settled(first, end_session(again, lost_ns=lost_ns))
             if once and was_alive(again):
@@ -208,8 +208,8 @@ class Clearing:
         self._note(connection, ending)
         return ending
 
-    def _note_asking_again(self, asking: bool) -> None:
-        if asking and self.note_unanswered(True):
+    def _note_configure_sent(self, sending: bool) -> None:
+        if sending and self.note_unanswered(True):
             self._flush_quietly()
 
     def _clear_here(self, connection: Connection) -> Ending:

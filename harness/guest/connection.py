@@ -60,7 +60,7 @@ class Connection:
     _recorder: Recorder
     _: KW_ONLY
     on_first_message: InitVar[Callable[[str], None] | None] = None
-    on_asking: Callable[[bool], object] | None = None
+    on_configure: Callable[[bool], object] | None = None
     """told True before each configureSession leaves, which may open a session however late, and
     False when the wait for its answer is over"""
     owner: str = field(default_factory=lambda: str(uuid.uuid4())[:24])
@@ -122,11 +122,11 @@ class Connection:
     def unanswered(self, at_ns: int) -> bool:
         """Whether a configureSession may have left that the service has not answered, too short a
         time before ``at_ns``: it may carry it out still, whatever has become of the connection."""
-        asked = self.inbox.asked
-        if not asked:
+        unanswered = self.inbox.unanswered_configures
+        if not unanswered:
             return False
         over_ns = at_ns - int(self.settings.late_within_s * 1e9)
-        return any(left_ns > over_ns for _, left_ns in asked)
+        return any(left_ns > over_ns for _, left_ns in unanswered)
 
     def connect(self, *, due_ns: int | None = None) -> None:
         """Dial and upgrade; counts ``connect`` and its phases. Raises TransportError."""
@@ -189,7 +189,7 @@ class Connection:
             start_new=start_new,
             sign_in=jwt,
         )
-        self._tell(asking=True)
+        self._tell(sending=True)
         try:
             if self.over:
                 self.close()
@@ -198,22 +198,22 @@ class Connection:
             inbox.response, inbox.failure, inbox.configure_id = None, None, tracing_id
             self._ask_for_session(request, operation, due_ns)
         finally:
-            self._tell(asking=False)
+            self._tell(sending=False)
         if inbox.response is None:
             raise self.take_failure()
         inbox.failure = None  # what came before the answer was not its own
         return inbox.response
 
-    def _tell(self, *, asking: bool) -> None:
-        if self.on_asking is not None:
-            self.on_asking(asking)
+    def _tell(self, *, sending: bool) -> None:
+        if self.on_configure is not None:
+            self.on_configure(sending)
 
     def _ask_for_session(
         self, request: requests.Request, operation: str, due_ns: int | None
     ) -> None:
         """Send configureSession, and wait for what answers it."""
         inbox, tracing_id = self.inbox, request["tracingId"]
-        inbox.asked += ((tracing_id, monotonic_ns()),)
+        inbox.unanswered_configures += ((tracing_id, monotonic_ns()),)
         try:
             self.send(request, operation, due_ns)
         except ConnectionLost:
@@ -457,10 +457,10 @@ class Connection:
         if self._websocket is not None:
             self._websocket.close(wait_s=self.settings.close_within_s)
 
-    def part(self) -> None:
+    def detach(self) -> None:
         """Its session is over: nobody is told any more, and nothing holds the session here."""
-        self.on_asking = None
-        self.inbox.part()
+        self.on_configure = None
+        self.inbox.detach()
 
     def drop(self) -> None:
         """Cut the connection on purpose, as a guest does whose phone loses its network."""

@@ -232,7 +232,7 @@ class Inbox:
     response: SessionResponse | None = None
     configure_id: str = ""
     """of the newest configureSession of this connection: only its answer is taken for one"""
-    asked: tuple[tuple[str, int], ...] = ()
+    unanswered_configures: tuple[tuple[str, int], ...] = ()
     """the configureSessions that may have left and were not answered, on this connection or on one
     before it: tracingId and when it left"""
     failure: ServiceError | None = None
@@ -287,15 +287,17 @@ class Inbox:
         return False
 
     def note_answered(self, tracing_id: str) -> None:
-        """One of :attr:`asked` was dealt with, or has not left after all.
+        """One of :attr:`unanswered_configures` was dealt with, or has not left after all.
 
         An answer that comes after our Clear has left does not tell which of the two the service
         has carried out first.
         """
-        if self.asked and self.session.state not in AWAITS_CLEARED | CLEARED:
-            self.asked = tuple(one for one in self.asked if one[0] != tracing_id)
+        if self.unanswered_configures and self.session.state not in AWAITS_CLEARED | CLEARED:
+            self.unanswered_configures = tuple(
+                one for one in self.unanswered_configures if one[0] != tracing_id
+            )
 
-    def part(self) -> None:
+    def detach(self) -> None:
         """Tell nobody any more."""
         self.on_first_message = None
 

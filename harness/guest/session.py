@@ -118,7 +118,7 @@ class GuestSession:
             token,
             recorder,
             on_first_message=self._clearing.note_first_message,
-            on_asking=self._note_asking,
+            on_configure=self._note_configure_sent,
         )
         self._ending: Ending | None = None
         self._story = Story.ARRIVED
@@ -192,15 +192,15 @@ class GuestSession:
         if self.settings.auto_join and response.new_session:
             self.join()
 
-    def _note_asking(self, asking: bool) -> None:
+    def _note_configure_sent(self, sending: bool) -> None:
         """The same promise for what comes after the first configureSession, of which the stage
         tells. Who is leaving notes it in the end."""
         if self.connection.over or self._story is Story.CONNECTED:
             return
         now = monotonic_ns()
         ours = (self.connection, *self._others)
-        unanswered = asking or any(each.unanswered(now) for each in ours)
-        if self._clearing.note_unanswered(unanswered) and asking:
+        unanswered = sending or any(each.unanswered(now) for each in ours)
+        if self._clearing.note_unanswered(unanswered) and sending:
             self._ledger.flush()
 
     def _connect(self) -> None:
@@ -521,7 +521,7 @@ class GuestSession:
             self.settings,
             self.connection.token,
             self._recorder,
-            on_asking=self._note_asking,
+            on_configure=self._note_configure_sent,
             owner=self.connection.owner,
             number=len(others) + 1,
         )
@@ -591,8 +591,8 @@ class GuestSession:
             self._ending = self._clearing.end(self.connection, others=self._others)
             for connection in self._others:
                 connection.close()
-                connection.part()
-            self.connection.part()
+                connection.detach()
+            self.connection.detach()
         return self._ending
 
     # Speaking.

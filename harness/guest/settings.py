@@ -118,7 +118,7 @@ SignIn = str | Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Habits:
+class GuestBehaviour:
     """What all guests of a run do alike; an option of the run names each of these."""
 
     history: bool = False
@@ -136,7 +136,7 @@ class Habits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GuestSettings(Habits):
+class GuestSettings(GuestBehaviour):
     """The target and how long to wait for what (seconds).
 
     ``custom_attributes`` go with the first message of each conversation; they carry the run's id,

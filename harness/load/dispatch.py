@@ -516,11 +516,11 @@ class Occupancy:
         self._ended = 0
         self._ended_ns = 0
 
-    def come(self, now_ns: int) -> None:
+    def enter(self, now_ns: int) -> None:
         self._pass(now_ns)
         self._inside += 1
 
-    def go(self, came_ns: int, now_ns: int) -> None:
+    def leave(self, came_ns: int, now_ns: int) -> None:
         """One guest fewer, who came then."""
         self._pass(now_ns)
         self._inside -= 1
@@ -554,7 +554,7 @@ class Visit:
 
     def __enter__(self) -> None:
         self._came_ns = monotonic_ns()
-        self._occupancy.come(self._came_ns)
+        self._occupancy.enter(self._came_ns)
 
     def __exit__(self, *_: object) -> None:
         self.end()
@@ -564,5 +564,5 @@ class Visit:
         came_ns, self._came_ns = self._came_ns, 0
         if came_ns:
             now = monotonic_ns()
-            self._occupancy.go(came_ns, now)
+            self._occupancy.leave(came_ns, now)
             self._on_gone(now - came_ns)

@@ -44,8 +44,8 @@ from harness.guest.settings import (
     DOCUMENTED,
     UNLIMITED,
     ConnectionBudget,
+    GuestBehaviour,
     GuestSettings,
-    Habits,
     SignIn,
     read_sign_ins,
 )
@@ -68,7 +68,7 @@ LEAST_SILENCE_S, MOST_SILENCE_S = 0.05, 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GuestOptions(Habits):
+class GuestOptions(GuestBehaviour):
     """``connections_per_minute`` is the whole deployment's, 0 for no limit."""
 
     paced: bool = True
@@ -94,7 +94,7 @@ class GuestOptions(Habits):
             connections=ConnectionBudget(limit, share=1 / workers) if limit else None,
             max_connection_age_s=self.age_of_all_s or 0.0,
             greets=self.learned_greets if self.greets_all is None else self.greets_all,
-            **{habit.name: getattr(self, habit.name) for habit in fields(Habits)},
+            **{each.name: getattr(self, each.name) for each in fields(GuestBehaviour)},
             custom_attributes={"runId": run_id},
             tag_of=guest_tag,
         )

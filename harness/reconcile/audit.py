@@ -373,7 +373,7 @@ class _Looks:
             matched=Counter(str(road) for road in matches.roads.values()),
         )
         self._look_at_open(audit)
-        self._look_at_ours(audit, thorough=thorough)
+        self._check_run_conversations(audit, thorough=thorough)
         audit.unknown += [  # leftovers that may have a conversation, and none was found
             Finding(
                 conversation_id="",
@@ -412,7 +412,7 @@ class _Looks:
         ours = matches.tokens.keys() | matches.strangers
         audit.others = sum(one.id not in ours for one in listed)
 
-    def _look_at_ours(self, audit: Audit, *, thorough: bool) -> None:
+    def _check_run_conversations(self, audit: Audit, *, thorough: bool) -> None:
         """How each of the run's conversations stands; those of leftovers come first."""
         matches = self._matches
         ids = [*matches.tokens, *matches.strangers]

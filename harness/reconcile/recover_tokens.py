@@ -56,7 +56,7 @@ class Derived:
     """could not be asked; they are leftovers now, in a ledger file of their own"""
     stopped: bool = False
     """the deadline came first"""
-    found: list[tuple[str, Ending, str]] = field(default_factory=list, repr=False)
+    tokens: list[tuple[str, Ending, str]] = field(default_factory=list, repr=False)
     """token, ending and reason of each that the service knew, or that could not be asked"""
 
 
@@ -106,7 +106,7 @@ def sweep_derived(
             result.alive += ending.proof
             result.unproved += not ending.proof
             reason = f"sweep: derived, {ending}" if ending.proof else str(ending)
-            result.found.append((token, ending, with_unanswered(reason) if unanswered else reason))
+            result.tokens.append((token, ending, with_unanswered(reason) if unanswered else reason))
         on_try(result)
 
     try:
@@ -124,7 +124,7 @@ def sweep_derived(
                 gevent.sleep(1 / per_second)
             pool.join(raise_error=True)
     finally:  # also of one that is interrupted: what it has met is open, or it has opened it
-        if result.found:
+        if result.tokens:
             _note_derived(run_dir, result)
     if not (result.stopped or result.unproved):
         _note_complete(run_dir)
@@ -199,7 +199,7 @@ def _note_derived(run_dir: Path, result: Derived) -> None:
         {"run_id": run_dir.name, "worker": f"derived-{now}", "ended_ns": str(now)},
     )
     inserts, updates = [], []
-    for row, (token, ending, reason) in enumerate(result.found, start=1):
+    for row, (token, ending, reason) in enumerate(result.tokens, start=1):
         inserts.append((row, token, str(Stage.INTENDED), now, now))
         stage = Stage.SETTLED if ending.proof else Stage.LOST
         updates.append((str(stage), reason, "", now, row))

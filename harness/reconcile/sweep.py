@@ -212,16 +212,16 @@ class _Sweep:
             raise self.failures[0]
 
     def _end(self, leftover: Leftover) -> None:
-        asked = _Asked(leftover)
+        request_log = _RequestLog(leftover)
         # Before Clear leaves: when its proof comes tells nothing of when it was carried out.
         too_early = wall_ns() < self._over_ns(leftover)
         try:
-            ending, alive = self._ask(leftover, asked)
+            ending, alive = self._ask(leftover, request_log)
             if ending is Ending.GONE:
                 ending = self.before.get(leftover, ending)
             if ending.proof:
                 if too_early and not (alive and leftover.asked_once):
-                    asked.take_back()
+                    request_log.take_back()
                     self.early[leftover] = ending
                     return
                 settle(leftover, f"sweep: {ending}")
@@ -231,10 +231,12 @@ class _Sweep:
             return
         self._count(ending)
 
-    def _ask(self, leftover: Leftover, asked: "_Asked") -> tuple[Ending, bool]:
+    def _ask(self, leftover: Leftover, request_log: "_RequestLog") -> tuple[Ending, bool]:
         """How it ended, and whether the service still had it. Raises LedgerError."""
         while True:
-            connection = Connection(self.settings, leftover.token, self.recorder, on_asking=asked)
+            connection = Connection(
+                self.settings, leftover.token, self.recorder, on_configure=request_log
+            )
             likely = _likeliest(self.sign_ins, leftover)
             try:
                 ending = end_session(
@@ -248,7 +250,7 @@ class _Sweep:
                 raise
             if not connection.retry_after_s:
                 if not (ending.proof or connection.unanswered(monotonic_ns())):
-                    asked.take_back()
+                    request_log.take_back()
                 return ending, was_alive(connection)
             again_ns = monotonic_ns() + int(connection.retry_after_s * 1e9)
             self.not_before_ns = max(self.not_before_ns, again_ns)
@@ -266,7 +268,7 @@ class _Sweep:
         self.on_ending()
 
 
-class _Asked:
+class _RequestLog:
     """What the ledger says of a leftover while a sweep asks for it."""
 
     __slots__ = ("_before", "_leftover")
@@ -275,9 +277,9 @@ class _Asked:
         self._leftover = leftover
         self._before: tuple[str, int] | None = None
 
-    def __call__(self, asking: bool) -> None:
+    def __call__(self, sending: bool) -> None:
         """A configureSession is about to leave, or the wait for its answer is over."""
-        if asking:
+        if sending:
             before = note_asked(self._leftover)
             self._before = self._before or before
 
@@ -359,15 +361,15 @@ def sweep_by_platform(
     conversations: dict[str, list[str]] = {}
     for conversation, token in matches.tokens.items():
         conversations.setdefault(token, []).append(conversation)
-    standings: dict[str, Standing] = {}
+    states: dict[str, Standing] = {}
     waiting: dict[str, Leftover] = {}
     for leftover in leftovers:
         ours = conversations.get(leftover.token, [])
         if not ours:
             outcomes[Disconnect.NOT_FOUND] += 1
             continue
-        _look_again(search, standings, ours)
-        alive = [one for one in ours if not standings[one].over]
+        _look_again(search, states, ours)
+        alive = [one for one in ours if not states[one].over]
         if not alive:
             outcomes[Disconnect.OVER_ALREADY] += 1
             settle(leftover, "platform: over already", Stage.DISCONNECTED)
@@ -380,9 +382,9 @@ def sweep_by_platform(
             conversations[leftover.token] = alive
     deadline = monotonic_ns() + int(within_s * 1e9)
     while waiting:
-        _look_again(search, standings, [one for token in waiting for one in conversations[token]])
+        _look_again(search, states, [one for token in waiting for one in conversations[token]])
         for token, leftover in list(waiting.items()):
-            if all(standings[one].over for one in conversations[token]):
+            if all(states[one].over for one in conversations[token]):
                 outcomes[Disconnect.DONE] += 1
                 settle(leftover, "platform: disconnected", Stage.DISCONNECTED)
                 del waiting[token]
@@ -390,7 +392,7 @@ def sweep_by_platform(
             break
         sleep(min(LOOK_AGAIN_S, max(0.01, (deadline - monotonic_ns()) / 1e9)))
     for token in waiting:
-        is_open = any(standings[one] is Standing.OPEN for one in conversations[token])
+        is_open = any(states[one] is Standing.OPEN for one in conversations[token])
         outcomes[Disconnect.STILL_OPEN if is_open else Disconnect.NOT_TOLD] += 1
     return outcomes
 
@@ -407,13 +409,13 @@ def _refusal(api: PlatformApi, conversations: list[str]) -> str:
     return ""
 
 
-def _look_again(search: Search, standings: dict[str, Standing], conversations: list[str]) -> None:
+def _look_again(search: Search, states: dict[str, Standing], conversations: list[str]) -> None:
     """How those stand that are not over yet: each itself or, where that is denied, in analytics."""
-    pending = [one for one in conversations if one not in standings or not standings[one].over]
-    standings |= {one: standing_now(search.api, one) for one in pending}
-    hidden = [one for one in pending if standings[one] is Standing.UNKNOWN]
+    pending = [one for one in conversations if one not in states or not states[one].over]
+    states |= {one: standing_now(search.api, one) for one in pending}
+    hidden = [one for one in pending if states[one] is Standing.UNKNOWN]
     if hidden:
-        standings |= {seen.id: seen.standing for seen in Matches().ask_by_id(search, hidden)}
+        states |= {seen.id: seen.standing for seen in Matches().ask_by_id(search, hidden)}
 
 
 TELL_EVERY_S = 5.0

@@ -392,7 +392,7 @@ def test_any_order_of_frames_ends_each_request_exactly_once(frames: list[bytes],
 
 def test_an_inbox_whose_session_is_over_tells_nobody(rig: Rig) -> None:
     rig.get(CONFIGURED)
-    rig.inbox.part()
+    rig.inbox.detach()
     rig.inbox.pending["a"] = ("delivered", 0, 1)
     rig.session.send(Send.CLEAR)
     rig.get(echo("a"), CLEARED)

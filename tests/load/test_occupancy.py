@@ -21,9 +21,9 @@ def test_the_area_is_the_sum_of_all_stays() -> None:
     stay = Occupancy(0)
     for at, came in moves:
         if came is None:
-            stay.come(at)
+            stay.enter(at)
         else:
-            stay.go(came, at)
+            stay.leave(came, at)
     totals = stay.totals(100 * S)
     spent_ms = sum(left - came for came, left in stays) // 1_000_000
     assert totals == {"occupancy_ms": spent_ms, "ended": 200, "ended_ms": spent_ms}
@@ -31,7 +31,7 @@ def test_the_area_is_the_sum_of_all_stays() -> None:
 
 def test_who_is_still_inside_counts_up_to_now() -> None:
     stay = Occupancy(0)
-    stay.come(1 * S)
+    stay.enter(1 * S)
     assert stay.totals(4 * S) == {"occupancy_ms": 3000, "ended": 0, "ended_ms": 0}
 
 

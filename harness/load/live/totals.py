@@ -243,17 +243,18 @@ class Mark:
             },
         )
 
-    def to(self, later: "Mark") -> Live:
-        """What has happened between the two."""
+    def since(self, earlier: "Mark") -> Live:
+        """The totals between an earlier mark and this one."""
         between = Live()
         between.outcomes = {
-            name: _less(many, self.outcomes.get(name, {})) for name, many in later.outcomes.items()
+            name: _less(many, earlier.outcomes.get(name, {}))
+            for name, many in self.outcomes.items()
         }
-        between.counts = _less(later.counts, self.counts)
-        between.arrivals = _less(later.arrivals, self.arrivals)
-        between.newest[EVERYTHING] = {"sessions": _less(later.sessions, self.sessions)}
-        for tag, whole in later.histograms.items():
-            before = self.histograms.get(tag)
+        between.counts = _less(self.counts, earlier.counts)
+        between.arrivals = _less(self.arrivals, earlier.arrivals)
+        between.newest[EVERYTHING] = {"sessions": _less(self.sessions, earlier.sessions)}
+        for tag, whole in self.histograms.items():
+            before = earlier.histograms.get(tag)
             between._histograms[tag] = Histogram()
             between._histograms[tag].add(whole if before is None else whole.without(before))
         return between
@@ -287,7 +288,7 @@ class AbortWatch:
             if now_s < item.grace_s:
                 continue
             first = self._after_grace.setdefault(item, now if item.grace_s else NOTHING)
-            part = self._start_of(item, first, now_s).to(now)
+            part = now.since(self._start_of(item, first, now_s))
             figures = part.figures()
             figures["generator"]["workers_lost"] = len(self._live.lost())
             judgements.append(judge_one(item, figures, percentile=part.percentile, unfinished=True))

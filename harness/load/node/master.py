@@ -185,8 +185,10 @@ class MasterNode(Leader):
 
         def look() -> Early | None:
             nonlocal looks
-            came = sum(live.arrivals.get(kind, 0) for kind in ("started", "dropped", "paused"))
-            over = 0 < count <= came and not live.total("sessions", "occupancy")
+            arrivals_so_far = sum(
+                live.arrivals.get(kind, 0) for kind in ("started", "dropped", "paused")
+            )
+            over = 0 < count <= arrivals_so_far and not live.total("sessions", "occupancy")
             looks = looks + 1 if over else 0
             if looks <= OVER_FOR:
                 return None

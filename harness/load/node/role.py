@@ -435,5 +435,5 @@ def add_failures(directory: Path, failures: list[str]) -> None:
     """Add sentences to ``failures.txt``; a line that a full disk has torn makes room for them."""
     path = RunDirectory(directory).failures
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    told = dict.fromkeys([*text.rpartition("\n")[0].splitlines(), *failures])
-    path.write_text("".join(f"{why}\n" for why in told), encoding="utf-8")
+    sentences = dict.fromkeys([*text.rpartition("\n")[0].splitlines(), *failures])
+    path.write_text("".join(f"{why}\n" for why in sentences), encoding="utf-8")

@@ -384,11 +384,11 @@ class TimeCharts:
         for (place, row), count in sorted(cells.items(), reverse=True):
             times = f"{ms_text(_row_ms(row))} to {ms_text(_row_ms(row + 1))}"
             texts.setdefault(place, []).append(f"{count:,} took {times}")
-        told = {
+        labels = {
             place: "; ".join(some[:4]) + ("; …" if len(some) > 4 else "")
             for place, some in texts.items()
         }
-        each = [told.get(place // step) for place in range(len(series))]
+        each = [labels.get(place // step) for place in range(len(series))]
         chart = self._chart(drawing, up, legend, [("replies", each)])
         chart.tall = True
         return chart

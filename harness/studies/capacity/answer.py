@@ -327,8 +327,8 @@ WHY: Mapping[str, str] = {
 
 
 def _why(answer: Mapping[str, Any], by: Raised) -> str:
-    found = answer["found"]
-    if found == AnswerKind.KNEE:
+    kind = answer["found"]
+    if kind == AnswerKind.KNEE:
         many = "may come" if by is Raised.RATE else "may be in session"
         parts = [
             f"So many guests {many} before the objectives are missed; the true limit lies "
@@ -342,10 +342,10 @@ def _why(answer: Mapping[str, Any], by: Raised) -> str:
             both = f"{words} ({objective})" if words else objective
             parts.append(f"Beyond it this no longer holds: {both}.")
         return " ".join(parts)
-    if found == AnswerKind.AT_MOST:
+    if kind == AnswerKind.AT_MOST:
         first = f": {answer['broke_first']}" if answer["broke_first"] else ""
         return f"The lowest load that was tried already missed the objectives{first}."
-    return WHY.get(found, "The levels tried so far do not decide it.")
+    return WHY.get(kind, "The levels tried so far do not decide it.")
 
 
 def _tiles(answer: Mapping[str, Any], by: Raised, levels: Levels) -> list[Tile]:

@@ -257,8 +257,8 @@ def look(
     than ``least_s``.
     """
     shown = shows(begin_s, end_s, min(1.0, (end_s - begin_s) / holding.longest_s))
-    standings = {one.standing for one in shown.values()}
-    missed, met = Standing.MISSED in standings, standings == {Standing.MET}
+    kinds = {one.standing for one in shown.values()}
+    missed, met = Standing.MISSED in kinds, kinds == {Standing.MET}
     change, clear = Change.STEADY, False
     if not missed or end_s >= holding.settle_s:
         change = change_in(shows, begin_s, end_s)

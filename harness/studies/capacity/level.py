@@ -144,7 +144,7 @@ class Part:
     progress: float = 1.0
     whole: Measurements | None = None
 
-    def standings(
+    def objective_intervals(
         self, objectives: Sequence[Objective], verdicts: Mapping[str, str]
     ) -> dict[str, ObjectiveStanding]:
         """How each objective stands that can be judged by now, by its text.
@@ -152,7 +152,7 @@ class Part:
         ``verdicts`` are those of the finished run; they decide what has no interval, such as a
         count. Raises ConfigError for a damaged histogram.
         """
-        standings = {
+        objective_intervals = {
             one.text: self._standing(one, verdicts.get(one.text, ""))
             for one in objectives
             if one.subject not in GENERATORS_OWN
@@ -161,8 +161,8 @@ class Part:
         for operation in ERRORS_OF:
             limited = {figure for subject, figure in shares if subject == operation}
             errors = self._errors_of(operation, limited)
-            standings[f"{operation} errors <= {MOST_ERRORS:.0%}"] = errors
-        return {text: one for text, one in standings.items() if one is not None}
+            objective_intervals[f"{operation} errors <= {MOST_ERRORS:.0%}"] = errors
+        return {text: one for text, one in objective_intervals.items() if one is not None}
 
     def _standing(self, objective: Objective, verdict: str) -> ObjectiveStanding | None:
         """How an objective stands; None where that can't be told by now."""
@@ -355,8 +355,8 @@ def look_at(
 def _shows(written: Written, objectives: Sequence[Objective], warmup_s: float) -> Shows:
     def shows(begin_s: float, end_s: float, progress: float) -> dict[str, Shown]:
         window = written.window(warmup_s, begin_s=begin_s, end_s=end_s)
-        standings = Part(written, window, progress).standings(objectives, {})
-        return {text: one.shown for text, one in standings.items()}
+        objective_intervals = Part(written, window, progress).objective_intervals(objectives, {})
+        return {text: one.shown for text, one in objective_intervals.items()}
 
     return shows
 
@@ -389,14 +389,18 @@ def judge_run(
     objectives = _parsed(verdicts or DEFAULT_OBJECTIVES, directory)
     progress = min(1.0, length_s / holding.longest_s)
     whole = read_measurements(directory)
-    standings = Part(written, window, progress, whole).standings(objectives, verdicts)
-    standings |= _within_chance(record, standings)
+    objective_intervals = Part(written, window, progress, whole).objective_intervals(
+        objectives, verdicts
+    )
+    objective_intervals |= _within_chance(record, objective_intervals)
     shows = _shows(written, objectives, warmup_s)
     seen = look(holding, shows, begin_s, begin_s + length_s)
     occupancy, replies_per_s, arrived_per_s = _means(written, window)
-    judged, reason = _judge(record, standings, _own_limit(written, window, occupancy, guests))
+    judged, reason = _judge(
+        record, objective_intervals, _own_limit(written, window, occupancy, guests)
+    )
     session_s = occupancy / arrived_per_s if occupancy and arrived_per_s else None
-    shown = {text: one.shown for text, one in standings.items()}
+    shown = {text: one.shown for text, one in objective_intervals.items()}
     of_limit = {text: one.of_limit for text, one in shown.items() if one.of_limit is not None}
     first = max(of_limit, key=lambda text: of_limit[text][1], default="")
     unsteady = seen.change is not Change.STEADY and not seen.clear
@@ -411,8 +415,8 @@ def judge_run(
         replies_per_s=replies_per_s,
         session_s=session_s,  # Little: occupancy = arrival rate x time in session
         little_off=record.little.off if record.little else None,
-        figures={text: one.figure for text, one in standings.items()},
-        enough=all(one.bounded for one in standings.values()),
+        figures={text: one.figure for text, one in objective_intervals.items()},
+        enough=all(one.bounded for one in objective_intervals.values()),
         held_s=round(window.length_s, 1),
         reading=nearest(shown),
         of_limit=of_limit.get(first),
@@ -424,13 +428,13 @@ def judge_run(
 
 
 def _within_chance(
-    record: RunRecord, standings: Mapping[str, ObjectiveStanding]
+    record: RunRecord, objective_intervals: Mapping[str, ObjectiveStanding]
 ) -> dict[str, ObjectiveStanding]:
     """What the run calls a miss though its own interval holds the limit: so few can't tell."""
     close = {}
     for entry in record.objectives:
         objective = parse_objective(entry.text)
-        one, low, figure = standings.get(entry.text), entry.low, entry.figure
+        one, low, figure = objective_intervals.get(entry.text), entry.low, entry.figure
         missed = one is not None and one.figure == Verdict.FAIL
         if not missed or low is None or figure is None or objective.op not in (Op.LESS, Op.AT_MOST):
             continue
@@ -471,10 +475,12 @@ def _own_limit(
 
 
 def _judge(
-    record: RunRecord, standings: Mapping[str, ObjectiveStanding], own_limit: str
+    record: RunRecord, objective_intervals: Mapping[str, ObjectiveStanding], own_limit: str
 ) -> tuple[Judged, str]:
     missed = [
-        (text, one) for text, one in standings.items() if one.shown.standing is Standing.MISSED
+        (text, one)
+        for text, one in objective_intervals.items()
+        if one.shown.standing is Standing.MISSED
     ]
     # What has a figure says more than a bare FAIL.
     missed.sort(key=lambda entry: entry[1].shown.of_limit is None)
@@ -487,12 +493,14 @@ def _judge(
     besides = [why for why in reasons if why not in record.not_offered]
     healthy = record.verdict != Verdict.INVALID or not besides
     judged = judge_level(
-        [one.shown.standing for one in standings.values()],
+        [one.shown.standing for one in objective_intervals.values()],
         leftovers_growing=leftover > 0,
         generator_healthy=healthy,
         held_back=bool(own_limit),
         enough=any(
-            one.bounded for one in standings.values() if one.shown.standing is Standing.CLOSE
+            one.bounded
+            for one in objective_intervals.values()
+            if one.shown.standing is Standing.CLOSE
         ),
     )
     if judged is Judged.INCONCLUSIVE:
@@ -501,7 +509,7 @@ def _judge(
     elif judged in (Judged.CLOSE, Judged.TOO_FEW):
         broke = next(
             f"{text}: {one.figure}"
-            for text, one in standings.items()
+            for text, one in objective_intervals.items()
             if one.shown.standing is Standing.CLOSE
         )
     return judged, broke

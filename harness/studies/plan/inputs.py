@@ -160,12 +160,12 @@ def _read_machines(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
         calibration = read_calibration(path)
         best = calibration.best()
         carries["machine_processes"] = calibration.processes
-        found = {
+        calibrated = {
             "machine_guests": best.sessions and float(best.sessions.room),
             "machine_guests_per_s": best.guests and best.guests.safe_per_s,
             "machine_messages_per_s": best.messages and best.messages.safe_per_s,
         }
-        carries |= {name: figure for name, figure in found.items() if figure is not None}
+        carries |= {name: figure for name, figure in calibrated.items() if figure is not None}
         source = (
             f"machines like {calibration.host or 'this one'}, calibrated {calibration.made[:10]}"
         )

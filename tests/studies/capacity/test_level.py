@@ -187,8 +187,8 @@ def test_an_objective_of_the_user_says_how_much_may_be_refused(tmp_path: Path) -
     objectives = [parse_objective("delivered rate_limited < 40%")]
     directory = level(tmp_path, reply_ms=100, refused=35)
     window = Written(directory).window(20)
-    standings = Part(Written(directory), window).standings(objectives, {})
-    assert {text: one.shown.standing for text, one in standings.items()} == {
+    objective_intervals = Part(Written(directory), window).objective_intervals(objectives, {})
+    assert {text: one.shown.standing for text, one in objective_intervals.items()} == {
         "delivered rate_limited < 40%": Standing.MET
     }
 
@@ -419,10 +419,10 @@ def test_by_interval(tmp_path: Path, text: str, errors_of_100: int, expected: St
     directory = run(tmp_path, errors_of_100=errors_of_100, early=50)
     window = Written(directory).window(10)
     part = Part(Written(directory), window)
-    standings = part.standings([parse_objective(text)], {text: "FAIL"})
-    assert standings[text].shown.standing is expected
-    assert standings[text].bounded
-    reading = standings[text].shown.reading
+    objective_intervals = part.objective_intervals([parse_objective(text)], {text: "FAIL"})
+    assert objective_intervals[text].shown.standing is expected
+    assert objective_intervals[text].bounded
+    reading = objective_intervals[text].shown.reading
     if expected is not Standing.CLOSE and reading is not None:
         assert (reading.value > 0) is (expected is Standing.MISSED)
 
@@ -434,9 +434,13 @@ def test_what_has_no_interval_stands_by_the_runs_verdict(tmp_path: Path) -> None
     window = Written(directory).window(10, end_s=5)
     assert window.length_s == pytest.approx(5)
     for verdict, expected in (("PASS", Standing.MET), ("FAIL", Standing.MISSED)):
-        standings = Part(Written(directory), window).standings(objectives, {text: verdict})
-        assert {name: one.shown.standing for name, one in standings.items()} == {text: expected}
-    assert Part(Written(directory), window).standings(objectives, {}) == {}
+        objective_intervals = Part(Written(directory), window).objective_intervals(
+            objectives, {text: verdict}
+        )
+        assert {name: one.shown.standing for name, one in objective_intervals.items()} == {
+            text: expected
+        }
+    assert Part(Written(directory), window).objective_intervals(objectives, {}) == {}
 
 
 def test_a_run_without_data_is_refused(tmp_path: Path) -> None:
