@@ -13,10 +13,10 @@ examples:
 from harness.cli.parsing import (
     Command,
     Namespace,
-    argument,
     option,
     place_options,
     reports_option,
+    run_argument,
     take_run,
 )
 from harness.errors import ConfigError, ExitCode
@@ -78,7 +78,7 @@ def run(args: Namespace) -> int:
 
 COMMAND = Command(
     run,
-    argument("RUN", "a run's directory, its id, or 'latest'"),
+    run_argument(),
     reports_option(),
     option(
         "--deadline TIME",

@@ -11,8 +11,7 @@ examples:
   harness calibrate --rise 20s --held 1000 --json
 """
 
-from harness.cli.parsing import Command, Namespace, option, reports_option
-from harness.config.run_config import LOG_FORMAT, take_variable
+from harness.cli.parsing import Command, Namespace, let_runs_speak_in_words, option, reports_option
 from harness.errors import ExitCode
 from harness.machine import raise_file_limit, this_machine
 from harness.report.html.page import write_page
@@ -30,7 +29,7 @@ from harness.studies.calibrate.runs import calibrate, read_rises
 
 def run(args: Namespace) -> int:
     """Measure kind by kind, show and keep the figures."""
-    take_variable(LOG_FORMAT.variable)  # what our own runs say is read, and told, in words
+    let_runs_speak_in_words()
     console = open_console(stderr=args.json)
     raise_file_limit()
     machine = this_machine()

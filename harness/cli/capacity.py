@@ -18,8 +18,16 @@ examples:
   harness capacity --objective 'reply p95 < 1s' --sim-profile twin.toml --wanted 300/min
 """
 
-from harness.cli.parsing import Command, Namespace, argument, option, reports_option, targets_option
-from harness.config.run_config import CA_FILE, LOG_FORMAT, SLO, take_variable
+from harness.cli.parsing import (
+    Command,
+    Namespace,
+    argument,
+    let_runs_speak_in_words,
+    option,
+    reports_option,
+    targets_option,
+)
+from harness.config.run_config import CA_FILE, SLO
 from harness.errors import ConfigError, ExitCode
 from harness.report.html.page import write_page
 from harness.streams import open_console, show_json
@@ -31,7 +39,7 @@ from harness.supervise.children import EmbeddedSimulator
 
 def run(args: Namespace) -> int:
     """Search until the answer is narrow enough."""
-    take_variable(LOG_FORMAT.variable)  # what our own runs say is read, and told, in words
+    let_runs_speak_in_words()
     console = open_console(stderr=args.json)
     search = open_search(args)
     by = search.by

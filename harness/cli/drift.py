@@ -9,7 +9,7 @@ examples:
   harness drift latest --limit memory=2000 --limit 'reply p95=5s'
 """
 
-from harness.cli.parsing import Command, Namespace, argument, option, reports_option, take_run
+from harness.cli.parsing import Command, Namespace, option, reports_option, run_argument, take_run
 from harness.errors import ConfigError, ExitCode
 from harness.report.html.page import write_page
 from harness.rundir.layout import DRIFT_PAGE
@@ -66,7 +66,7 @@ def _pairs(texts: list[str]) -> dict[str, str]:
 
 COMMAND = Command(
     run,
-    argument("RUN", "a run's directory, its id, or 'latest'"),
+    run_argument(),
     reports_option(),
     option("--warm-up TIME", "ignore this much of the start (default: found by itself)"),
     option(

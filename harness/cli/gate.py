@@ -24,7 +24,8 @@ from pathlib import Path
 
 import orjson
 
-from harness.cli.parsing import Command, Namespace, argument, option, reports_option, take_run
+from harness.cli.parsing import Command, Namespace, option, reports_option, run_argument, take_run
+from harness.config.run_config import CONFIDENT
 from harness.judge.reading import judge_anew, read_objectives, since_then
 from harness.judge.record import write_record
 from harness.report.terminal import met_lines, verdict_line
@@ -56,9 +57,9 @@ def run(args: Namespace) -> int:
 
 COMMAND = Command(
     run,
-    argument("RUN", "a run's directory, its id, or 'latest'"),
+    run_argument(),
     option("--slo FILE", "objectives (TOML)", type=Path, required=True),
-    option("--confident", "an objective that chance alone may have met gives NO_DATA"),
+    option(CONFIDENT.option, CONFIDENT.help),
     option("--json", "print the verdict as one JSON object"),
     option("--write", "write the new verdict into the run's record and reports"),
     reports_option(),

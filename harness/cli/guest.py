@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.cli.parsing import Command, Namespace, option, reports_option, targets_option
-from harness.config.run_config import CA_FILE, ORIGIN
+from harness.config.run_config import AUTO_JOIN, CA_FILE, ORIGIN
 from harness.config.target import Terms, parse_target, resolve_target
 from harness.errors import ConfigError
 from harness.guest.visit import Visit, visit
@@ -83,7 +83,7 @@ COMMAND = Command(
     option("--scenario NAME", "scenario of the script (default: drawn by weight)"),
     option("--row N", "row of the script's data, counted from 0", default=0),
     option("--seed N", "seed for weights, texts and think times", default=0),
-    option("--auto-join", "join as soon as the session is open, as a widget with autoStart does"),
+    option(AUTO_JOIN.option, AUTO_JOIN.help),
     option("--sign-in FILE", "file with the JWT to sign in with", type=Path),
     reports_option(),
     option("--quiet", "show the words only, not the frames"),

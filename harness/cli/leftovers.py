@@ -12,7 +12,7 @@ examples:
 
 import sys
 
-from harness.cli.parsing import Command, Namespace, argument, option, reports_option, take_run
+from harness.cli.parsing import Command, Namespace, option, reports_option, run_argument, take_run
 from harness.errors import ConfigError, ExitCode
 from harness.ledger.reader import read_account, read_leftovers
 from harness.ledger.runs import leftover_row, show_leftovers, with_leftovers, write_csv
@@ -63,7 +63,7 @@ def run(args: Namespace) -> int:
 
 COMMAND = Command(
     run,
-    argument("RUN", "a run's directory, its id, or 'latest'", required=False),
+    run_argument(required=False),
     option("--all", "of every run in the folder, and of guests by hand"),
     reports_option(),
     option("--json", "print one JSON object"),

@@ -21,7 +21,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from harness.config.run_config import REPORTS, TARGETS, Setting
+from harness.config.run_config import LOG_FORMAT, REPORTS, TARGETS, Setting, take_variable
 from harness.errors import ConfigError, HarnessError
 from harness.rundir.layout import RunDirectory
 
@@ -398,6 +398,32 @@ _STATES = {
     "KILLED": "it was killed: its processes are gone, without a record of its end",
     "BEGUN": "it was begun, and no guest has come",
 }
+
+
+def choose_log_format(args: Namespace) -> None:
+    """Before anything is printed. Raises ConfigError for a variable that says neither."""
+    # What we start is told by us: who looks at a locustfile answers in words.
+    from_environment = take_variable(LOG_FORMAT.variable)
+    args.log_format = args.log_format or from_environment or LOG_FORMAT.default
+    if args.log_format not in LOG_FORMAT.choices:
+        raise ConfigError(f"{LOG_FORMAT.variable}: expected text or json, got {args.log_format!r}")
+    if args.log_format == "json":
+        from harness.streams import print_json
+
+        print_json("harness.cli")
+
+
+def let_runs_speak_in_words() -> None:
+    """What the runs that a study starts say is read, and told, in words."""
+    take_variable(LOG_FORMAT.variable)
+
+
+def run_argument(
+    words: str = "RUN", *, many: bool = False, required: bool = True
+) -> click.Argument:
+    """What :func:`take_run` reads as ``args.run``; ``words`` are as in :func:`argument`."""
+    help = "a run's directory, its id, or 'latest'"
+    return argument(words, help, many=many, required=required)
 
 
 def reports_option() -> Option:

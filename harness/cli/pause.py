@@ -8,7 +8,7 @@ examples:
   harness stop latest          (ends it in order instead)
 """
 
-from harness.cli.parsing import Command, Namespace, argument, option, reports_option
+from harness.cli.parsing import Command, Namespace, option, reports_option, run_argument
 from harness.errors import ExitCode
 from harness.ledger.runs import ask_to_go_on, ask_to_pause, resolve_going_on
 
@@ -27,7 +27,7 @@ def run(args: Namespace) -> int:
 
 COMMAND = Command(
     run,
-    argument("RUN", "a run's directory, its id, or 'latest'"),
+    run_argument(),
     option("--resume", "let new guests come again"),
     reports_option(),
 )

@@ -15,7 +15,7 @@ examples:
 
 from pathlib import Path
 
-from harness.cli.parsing import Command, Namespace, argument, option, reports_option, take_run
+from harness.cli.parsing import Command, Namespace, option, reports_option, run_argument, take_run
 from harness.config.run_config import OVERRIDE
 from harness.errors import ConfigError, ExitCode
 from harness.ledger.runs import resolve_going_on, resolve_run
@@ -77,7 +77,7 @@ def _live(run_dir: Path) -> int:
 
 COMMAND = Command(
     run,
-    argument("runs RUN", "a run's directory, its id, or 'latest'", many=True),
+    run_argument("runs RUN", many=True),
     option("--merge", "make one run of these, in a directory of its own; they stay as they are"),
     option(
         OVERRIDE,

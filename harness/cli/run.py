@@ -16,10 +16,17 @@ examples:
 
 import sys
 
-from harness.cli.parsing import Command, Namespace, argument, option, reports_option, targets_option
+from harness.cli.parsing import (
+    Command,
+    Namespace,
+    argument,
+    choose_log_format,
+    option,
+    reports_option,
+    targets_option,
+)
 from harness.config import run_config as settings
-from harness.config.run_config import LOG_FORMAT, take_variable
-from harness.errors import ConfigError
+from harness.config.run_config import LOG_FORMAT
 from harness.machine import too_many_workers
 from harness.supervise.parameters import DEFAULT, check_numbers
 from harness.supervise.run import supervise
@@ -33,19 +40,6 @@ def run(args: Namespace) -> int:
     if sentence := too_many_workers(args.expect_workers or 0):
         print(f"warning: {sentence}", file=sys.stderr)
     return be_a_worker(args) if args.worker else supervise(args)
-
-
-def choose_log_format(args: Namespace) -> None:
-    """Before anything is printed. Raises ConfigError for a variable that says neither."""
-    # What we start is told by us: who looks at a locustfile answers in words.
-    from_environment = take_variable(LOG_FORMAT.variable)
-    args.log_format = args.log_format or from_environment or LOG_FORMAT.default
-    if args.log_format not in LOG_FORMAT.choices:
-        raise ConfigError(f"{LOG_FORMAT.variable}: expected text or json, got {args.log_format!r}")
-    if args.log_format == "json":
-        from harness.streams import print_json
-
-        print_json("harness.cli")
 
 
 COMMAND = Command(

@@ -5,7 +5,7 @@ examples:
   harness stop latest
 """
 
-from harness.cli.parsing import Command, Namespace, argument, reports_option
+from harness.cli.parsing import Command, Namespace, reports_option, run_argument
 from harness.errors import ExitCode
 from harness.ledger.runs import ask_to_stop, resolve_going_on
 
@@ -20,6 +20,6 @@ def run(args: Namespace) -> int:
 
 COMMAND = Command(
     run,
-    argument("RUN", "a run's directory, its id, or 'latest'"),
+    run_argument(),
     reports_option(),
 )

@@ -14,8 +14,7 @@ examples:
 
 from pathlib import Path
 
-from harness.cli.parsing import Command, Namespace, argument, option
-from harness.cli.run import choose_log_format
+from harness.cli.parsing import Command, Namespace, argument, choose_log_format, option
 from harness.config.run_config import LOG_FORMAT
 from harness.supervise.worker import come_again, join_master
 
