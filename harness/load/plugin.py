@@ -21,7 +21,7 @@ from harness.load.options import add_options, remember_locusts_options
 from harness.load.run import time_to_clear_s
 from harness.load.signals import Interrupts, OneEnd, end_with_supervisor, ending_on_error
 from harness.machine import keep_files_private, raise_file_limit
-from harness.rundir.layout import sweep_command
+from harness.rundir.layout import left_sentence
 from harness.streams import outlast_readers
 
 WATCH_EVERY_S = 1.0
@@ -174,4 +174,4 @@ class Plugin:
     def _leave(self) -> None:
         """The third Ctrl-C: what the user must know before we are gone."""
         if self._node.leads and self._node.going and self._node.directory is not None:
-            print(f"left. End what remains with: {sweep_command(self._node.directory)}", flush=True)
+            print(left_sentence(self._node.directory), flush=True)

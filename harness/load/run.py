@@ -79,6 +79,7 @@ CLEARING_S = 2.0
 """What clearing takes beside its rate: the last proofs on their way, and the files to close."""
 OVER_FOR = 2
 """So many looks in a row: a guest who has just come may not be in session yet."""
+NO_MORE_GUESTS = "no guest can come any more: ending the run"
 LEAD_NS = int(LEAD_S * 1e9)
 """The slots have to be there before the schedule begins."""
 
@@ -397,7 +398,7 @@ class Run:
 
     def _end_over(self) -> None:
         if self._on_over is not None:
-            LOG.info("no guest can come any more: ending the run")
+            LOG.info(NO_MORE_GUESTS)
             self._stop_arrivals()
             gevent.spawn(self._on_over)
 

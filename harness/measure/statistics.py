@@ -22,6 +22,12 @@ from numpy.typing import NDArray
 from harness.errors import ConfigError
 
 
+def check_percent(percent: float) -> None:
+    """Raises ConfigError for a percentile that there is not."""
+    if not 0 < percent < 100:
+        raise ConfigError(f"percentile: expected a number between 0 and 100, got {percent!r}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounded:
     """A figure with its interval; ``low`` or ``high`` is None where too few values bound it."""
@@ -153,8 +159,7 @@ class Blocks:
 
     def missing(self, percent: float) -> str:
         """Empty, or what is missing for an interval of this percentile."""
-        if not 0 < percent < 100:
-            raise ConfigError(f"percentile: expected a number between 0 and 100, got {percent!r}")
+        check_percent(percent)
         share = percent / 100
         needed = ceil(round(TAIL_VALUES / min(share, 1 - share), 6))
         if self.count < needed:

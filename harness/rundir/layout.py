@@ -182,6 +182,11 @@ def sweep_command(run_dir: Path) -> str:
     return f"harness sweep {run_dir.name if known else shlex.quote(str(run_dir))}"
 
 
+def left_sentence(run_dir: Path) -> str:
+    """What the user must know when a run is left at once, with guests in session."""
+    return f"left. End what remains with: {sweep_command(run_dir)}"
+
+
 def others_may_write(reports: Path) -> str:
     """A warning where others than the user may change what is in the reports folder."""
     who = writable_by(reports)

@@ -19,6 +19,7 @@ from scipy.optimize import brentq
 from scipy.special import gammaln, pdtr, pdtrik, xlogy
 
 from harness.errors import ConfigError
+from harness.measure.statistics import check_percent
 
 MAX_SERVERS = 1_000_000
 
@@ -106,8 +107,7 @@ class Queue(_Servers):
 
     def response_percentile_s(self, percent: float) -> float:
         """The time in queue and service that ``percent`` of the arrivals don't exceed."""
-        if not 0 < percent < 100:
-            raise ConfigError(f"percentile: expected a number between 0 and 100, got {percent!r}")
+        check_percent(percent)
         above = 1.0 - percent / 100.0
         if self.utilisation >= 1:
             return inf

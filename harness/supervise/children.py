@@ -25,7 +25,7 @@ import orjson
 from harness.config.run_config import OVER, RATE, SEARCH, SEED, SETTINGS, child_environment
 from harness.errors import ConfigError
 from harness.machine import IN_ORDER, Lifeline, deferred_stops, handling, heeded, killed_by
-from harness.rundir.layout import RunDirectory, sweep_command, writing
+from harness.rundir.layout import RunDirectory, left_sentence, writing
 from harness.streams import plain_line
 
 LOOKS_WITHIN_S = 120.0
@@ -305,7 +305,7 @@ class Stages:
         else:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(locust.pid, signal.SIGKILL)
-            self._say(f"left. End what remains with: {sweep_command(self._run_dir)}")
+            self._say(left_sentence(self._run_dir))
 
 
 Say = Callable[[str], object]

@@ -20,7 +20,7 @@ from harness.load.logs import LOG
 from harness.load.node.role import Duty, Early, Leader
 from harness.load.node.worker import PAUSED
 from harness.load.options import LEARNED, RUN_ID, SHARES, RunOptions
-from harness.load.run import DRAIN_LIMIT_S, LEAD_NS, OVER_FOR
+from harness.load.run import DRAIN_LIMIT_S, LEAD_NS, NO_MORE_GUESTS, OVER_FOR
 
 
 class Barrier:
@@ -192,7 +192,7 @@ class MasterNode(Leader):
             looks = looks + 1 if over else 0
             if looks <= OVER_FOR:
                 return None
-            LOG.info("no guest can come any more: ending the run")
+            LOG.info(NO_MORE_GUESTS)
             return Early(reasons=(), noted={})
 
         return look
