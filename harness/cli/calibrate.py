@@ -15,10 +15,14 @@ from harness.cli.parsing import Command, Namespace, let_runs_speak_in_words, opt
 from harness.errors import ExitCode
 from harness.machine import raise_file_limit, this_machine
 from harness.report.html.page import write_page
-from harness.rundir.layout import make_run_directory, new_run_id
+from harness.rundir.layout import (
+    CALIBRATION_PAGE,
+    CALIBRATION_PREFIX,
+    make_run_directory,
+    new_run_id,
+)
 from harness.streams import open_console, show_json
 from harness.studies.calibrate.calibration import (
-    PAGE,
     as_dict,
     calibration_page,
     show,
@@ -34,13 +38,13 @@ def run(args: Namespace) -> int:
     raise_file_limit()
     machine = this_machine()
     rises = read_rises(args, machine)
-    folder = make_run_directory(args.reports, f"calibration-{new_run_id()}")
+    folder = make_run_directory(args.reports, CALIBRATION_PREFIX + new_run_id())
     calibration = calibrate(rises, folder, machine, lambda text: console.print(text, style="dim"))
     if calibration is None:
         console.print("nothing could be measured: the machine lagged from the start", style="red")
         return ExitCode.NO_DATA
     kept = write_calibration(args.reports, calibration)
-    page = write_page(folder / PAGE, calibration_page(calibration))
+    page = write_page(folder / CALIBRATION_PAGE, calibration_page(calibration))
     show(calibration, console)
     console.print(f"kept  {kept}\npage  {page}")
     if args.json:

@@ -30,6 +30,7 @@ from harness.cli.parsing import (
 from harness.config.run_config import CA_FILE, SLO
 from harness.errors import ConfigError, ExitCode
 from harness.report.html.page import write_page
+from harness.rundir.layout import CAPACITY_PAGE
 from harness.streams import open_console, show_json
 from harness.studies.capacity import answer as answers
 from harness.studies.capacity.runner import open_search, run_level
@@ -73,7 +74,7 @@ def run(args: Namespace) -> int:
     shown = answers.as_dict(
         by, result, search.levels, wanted=wanted, directory=str(search.directory)
     )
-    page = write_page(search.directory / answers.PAGE, answers.capacity_page(shown))
+    page = write_page(search.directory / CAPACITY_PAGE, answers.capacity_page(shown))
     answers.show(by, result, shown, console)
     console.print(f"page  {page}")
     if args.json:

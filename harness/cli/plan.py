@@ -18,18 +18,26 @@ from shlex import quote
 from harness.cli.parsing import Command, Namespace, option, reports_option, targets_option
 from harness.errors import ExitCode
 from harness.report.html.page import write_page
-from harness.rundir.layout import make_run_directory, new_run_id, write_json, write_new
+from harness.rundir.layout import (
+    PLAN,
+    PLAN_PAGE,
+    PLAN_PREFIX,
+    make_run_directory,
+    new_run_id,
+    write_json,
+    write_new,
+)
 from harness.streams import open_console, print_json_text
 from harness.studies.plan.inputs import read_inputs
 from harness.studies.plan.model import plan_launch
-from harness.studies.plan.page import PAGE, locustfile_of, plan_page, plan_rows, show
+from harness.studies.plan.page import locustfile_of, plan_page, plan_rows, show
 
 
 def run(args: Namespace) -> int:
     """Plan, print, and write locustfile, page and JSON."""
     inputs = read_inputs(args)
     wanted = inputs.wanted
-    folder = args.reports / f"plan-{new_run_id()}"
+    folder = args.reports / (PLAN_PREFIX + new_run_id())
     path = args.locustfile or folder / "launch_plan.py"
     plan = plan_launch(
         wanted, locustfile=quote(str(path)), target=inputs.target, guarded=inputs.guarded
@@ -41,7 +49,7 @@ def run(args: Namespace) -> int:
     if args.locustfile is None:
         write_new(path, locustfile)
     rows = plan_rows(wanted, plan, machines=inputs.machines, arrivals=inputs.arrivals)
-    page = write_page(folder / PAGE, plan_page(wanted, plan, rows, locustfile=locustfile))
+    page = write_page(folder / PLAN_PAGE, plan_page(wanted, plan, rows, locustfile=locustfile))
     facts = {
         "wanted": asdict(wanted),
         "machines": inputs.machines,
@@ -49,7 +57,7 @@ def run(args: Namespace) -> int:
         "locustfile": str(path),
         "plan": asdict(plan),
     }
-    kept = write_json(folder / "plan.json", facts)
+    kept = write_json(folder / PLAN, facts)
     if args.json:
         print_json_text(kept.read_text(encoding="utf-8"))
         return ExitCode.PASS

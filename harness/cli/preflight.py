@@ -24,8 +24,9 @@ from harness.errors import ExitCode
 from harness.preflight.checks import FAIL, OK, SKIPPED, WARN, Check, check_calibration
 from harness.preflight.probes import Planned, check_all
 from harness.preflight.stamp import write_stamp, write_table
+from harness.rundir.layout import CALIBRATION
 from harness.streams import open_console, plain_table
-from harness.studies.calibrate.calibration import CALIBRATION, read_calibration
+from harness.studies.calibrate.calibration import read_calibration
 from harness.supervise.children import inspect_locustfile
 
 STYLES = {OK: "green", WARN: "yellow", FAIL: "bold red", SKIPPED: "dim"}

@@ -44,7 +44,7 @@ from harness.machine import heeded
 from harness.measure.recorder import Recorder
 from harness.protocol.requests import ErrorCode
 from harness.protocol.session import State
-from harness.rundir.layout import RunDirectory, target_facts, write_start, writing
+from harness.rundir.layout import GUEST_PREFIX, RunDirectory, target_facts, write_start, writing
 from harness.streams import Printer
 from harness.workload.data import NO_ROW, Feeder
 from harness.workload.har.reading import FORM_VERSION, HEAD_KEY, TEXT, parsed
@@ -395,7 +395,7 @@ class _VisitResult:
 def _directory(wanted: Visit, terms: Terms) -> Path:
     """Where the ledger is while it is needed, in a form that ``harness sweep`` understands."""
     stamp = utc_iso().replace(":", "").replace(".", "")
-    name = f"guest-{stamp}-{secrets.token_hex(2)}"  # many may begin at once
+    name = f"{GUEST_PREFIX}{stamp}-{secrets.token_hex(2)}"  # many may begin at once
     directory = wanted.reports / name
     facts = target_facts(terms.target, wanted.sign_in_file)
     with writing(directory):

@@ -25,6 +25,7 @@ from harness.ledger.reader import missing_ledgers
 from harness.ledger.runs import RunState, run_state
 from harness.rundir.layout import (
     MERGED_FROM,
+    MERGED_SUFFIX,
     RunDirectory,
     make_run_directory,
     new_run_id,
@@ -83,7 +84,7 @@ def merge_runs(
     _refuse_twice(parts)
     overridden = _refuse_unlike(parts, overrides)
     _refuse_apart(parts)
-    directory = make_run_directory(reports, f"{new_run_id()}-merged")
+    directory = make_run_directory(reports, new_run_id() + MERGED_SUFFIX)
     try:
         with writing(directory):
             _write(directory, parts, overridden)

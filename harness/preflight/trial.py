@@ -39,6 +39,7 @@ from harness.platform_api.conversations import (
 )
 from harness.protocol.requests import journey_id
 from harness.rundir.layout import (
+    PREFLIGHT_PREFIX,
     RunDirectory,
     make_run_directory,
     new_run_id,
@@ -199,7 +200,7 @@ def try_one_guest(
     """
     patience = replace(patience or Patience(), quick=quick)
     sign_ins = read_sign_ins(terms.sign_ins) if terms.sign_ins is not None else ()
-    directory = make_run_directory(reports, f"preflight-{new_run_id()}")
+    directory = make_run_directory(reports, PREFLIGHT_PREFIX + new_run_id())
     write_start(directory, **target_facts(terms.target, terms.sign_ins))
     worker, started = "preflight", str(wall_ns())
     tokens = Tokens.of(directory, worker)

@@ -33,8 +33,16 @@ RECORD = "run.json"
 RECORD_SCHEMA = 1
 """The version of records that this harness writes, and the highest that it reads."""
 RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
-VISIT_PREFIXES = ("guest-", "preflight-")
+GUEST_PREFIX = "guest-"
+PREFLIGHT_PREFIX = "preflight-"
+VISIT_PREFIXES = (GUEST_PREFIX, PREFLIGHT_PREFIX)
 """How directories of single sessions begin, which are no runs."""
+CAPACITY_PREFIX = "capacity-"
+CALIBRATION_PREFIX = "calibration-"
+PLAN_PREFIX = "plan-"
+"""How the folders of the studies begin."""
+MERGED_SUFFIX = "-merged"
+"""How the directory of a run that was made of others ends."""
 
 REPORT_PAGE = "report.html"
 LIVE_PAGE = "live.html"
@@ -43,6 +51,16 @@ JUNIT = "junit.xml"
 CSV = "intervals.csv"
 DRIFT_PAGE = "drift.html"
 COMPARISON_PAGE = "compare.html"
+CAPACITY_PAGE = "capacity.html"
+CALIBRATION_PAGE = "calibration.html"
+PLAN_PAGE = "plan.html"
+SEARCH = "search.json"
+"""In the folder of a capacity search: what was asked, and the levels tried."""
+SEARCH_OBJECTIVES = "objectives.toml"
+"""Beside it: what was given by --objective, for the runs of its levels."""
+CALIBRATION = "calibration.json"
+"""In the folder of all runs: what this machine was found to carry."""
+PLAN = "plan.json"
 
 
 class RunFile:

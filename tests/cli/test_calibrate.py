@@ -10,7 +10,8 @@ from locusts import ROOT
 
 from harness.cli.main import main
 from harness.errors import ExitCode
-from harness.studies.calibrate.calibration import CALIBRATION, read_calibration
+from harness.rundir.layout import CALIBRATION
+from harness.studies.calibrate.calibration import read_calibration
 
 
 @pytest.mark.process

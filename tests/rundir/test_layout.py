@@ -70,6 +70,24 @@ def test_nobody_else_spells_the_name_of_a_file_of_a_run() -> None:
     assert spelt == []
 
 
+def test_nobody_else_spells_how_the_name_of_a_folder_begins_or_ends() -> None:
+    """By them visits are told from runs."""
+    parts = {
+        value
+        for name, value in vars(layout).items()
+        if name.endswith(("_PREFIX", "_SUFFIX")) and isinstance(value, str)
+    }
+    assert {"guest-", "preflight-", "capacity-", "-merged"} <= parts
+    spelt = [
+        f"{module}: {node.value!r}"
+        for module, nodes in modules().items()
+        if module != OWNER
+        for node in nodes
+        if isinstance(node, ast.Constant) and node.value in parts
+    ]
+    assert spelt == []
+
+
 def test_nobody_else_replaces_a_file() -> None:
     """``a.replace(b)`` with one argument is a path's; so is every rename."""
     found = set()

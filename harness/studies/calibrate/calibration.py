@@ -19,9 +19,8 @@ from rich.table import Table as TerminalTable
 from harness.errors import ConfigError, expect
 from harness.measure.recorder import LATE_MS
 from harness.report.html.page import Items, Page, Section, Table, Tile, numbers, texts
-from harness.rundir.layout import reading, write_json, writing
+from harness.rundir.layout import CALIBRATION, reading, write_json, writing
 
-CALIBRATION = "calibration.json"
 SCHEMA = 1
 QUIET = 0.1
 """Of a machine that others may use while it is calibrated."""
@@ -183,7 +182,6 @@ def read_calibration(path: Path) -> Calibration:
     return calibration
 
 
-PAGE = "calibration.html"
 ASSUMES = (
     "A guest's texts are short, and each is answered by one message.",
     f"A generator is late when its lag is above {SPOILED_MS:g} ms at the 99th percentile, half of "

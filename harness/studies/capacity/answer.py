@@ -40,7 +40,6 @@ from harness.studies.capacity.models import FEWEST_LEVELS, fit_queue, fit_scalab
 from harness.studies.capacity.search import Answer, AnswerKind, Raised
 from harness.units import duration_text, figure_text
 
-PAGE = "capacity.html"
 LOWEST, HIGHEST = 0.1, 6.0
 """Shares of the limit that the curve shows; what lies outside is drawn at its edge."""
 SHARES = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)

@@ -21,7 +21,15 @@ from harness.errors import ConfigError, expect
 from harness.judge.objective import parse_objective
 from harness.judge.reading import read_objectives
 from harness.preflight.stamp import carry_stamp, permit
-from harness.rundir.layout import make_run_directory, new_run_id, reading, write_json
+from harness.rundir.layout import (
+    CAPACITY_PREFIX,
+    SEARCH,
+    SEARCH_OBJECTIVES,
+    make_run_directory,
+    new_run_id,
+    reading,
+    write_json,
+)
 from harness.simulator import options as simulator_options
 from harness.studies.capacity.holding import Holding, Judged, Look
 from harness.studies.capacity.level import (
@@ -35,7 +43,6 @@ from harness.studies.capacity.search import AnswerKind, Raised, SearchPlan, Trie
 from harness.supervise.children import Say, inspect_locustfile, watch_run
 from harness.units import seconds
 
-SEARCH = "search.json"
 SCHEMA = 1
 FILLED = 0.6
 """Of the warm-up, in which the guests of an occupancy come one after the other."""
@@ -157,11 +164,11 @@ def begin_search(options: Mapping[str, Any], out: Path) -> Search:
     seed, sim_profile, targets, override and ca_file, as written on the command line.
     """
     search = check_options(options)
-    search.directory = make_run_directory(out, f"capacity-{new_run_id()}")
+    search.directory = make_run_directory(out, CAPACITY_PREFIX + new_run_id())
     if options["objectives"]:
         lines = "\n".join(f"    {orjson.dumps(text).decode()}," for text in options["objectives"])
         text = f"objectives = [\n{lines}\n]\n"
-        (search.directory / "objectives.toml").write_text(text, encoding="utf-8")
+        (search.directory / SEARCH_OBJECTIVES).write_text(text, encoding="utf-8")
     search.save()
     return search
 
@@ -369,7 +376,7 @@ def _command(
             command += [f"--{name.replace('_', '-')}", str(options[name])]
     if options.get("seed") is not None:  # no two levels see the same arrivals
         command += ["--seed", str(options["seed"] + len(search.levels) + 1)]
-    own = search.directory / "objectives.toml"
+    own = search.directory / SEARCH_OBJECTIVES
     if file := options["slo"] or (str(own) if own.is_file() else ""):
         command += ["--slo", file]
     return command

@@ -10,7 +10,8 @@ from typing import Any
 
 from harness.config.target import FILE, Terms, resolve_target
 from harness.errors import ConfigError, expect
-from harness.studies.calibrate.calibration import CALIBRATION, read_calibration
+from harness.rundir.layout import CALIBRATION
+from harness.studies.calibrate.calibration import read_calibration
 from harness.studies.capacity.answer import highest_met
 from harness.studies.capacity.runner import resume_search
 from harness.studies.capacity.search import AnswerKind, Raised, answer

@@ -24,7 +24,6 @@ from harness.report.wording import sentence
 from harness.studies.plan.model import SPARE, LaunchPlan, PlannedRun, Wanted, rate_text
 from harness.units import duration_text, figure_text
 
-PAGE = "plan.html"
 Rows = Sequence[tuple[str, str, str]]
 
 

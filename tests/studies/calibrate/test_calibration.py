@@ -9,8 +9,8 @@ from harness.errors import ConfigError
 from harness.measure.model import Sample
 from harness.measure.recorder import LAG_LOOP, Recorder
 from harness.measure.snapshot import IntervalWriter
+from harness.rundir.layout import CALIBRATION
 from harness.studies.calibrate.calibration import (
-    CALIBRATION,
     Calibration,
     Carried,
     HeldSessions,

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from harness.errors import ConfigError
+from harness.rundir.layout import SEARCH
 from harness.studies.capacity.holding import Judged
 from harness.studies.capacity.models import Reading
 from harness.studies.capacity.runner import (
-    SEARCH,
     _command,
     begin_search,
     check_files,
