@@ -10,12 +10,14 @@ from typing import Any
 import harness
 from harness.config.run_config import BEHAVIOUR, PARAMETERS, SCHEDULE_SPARE_S, Setting
 from harness.config.run_config import SCRIPT as SCRIPT_VARIABLE
-from harness.errors import ConfigError, listed
+from harness.errors import ConfigError, expect, listed
 from harness.rundir.layout import write_new as write_new_file
 from harness.units import duration_text, rate_per_s, seconds
 
 MASTERS = ("slo", "expect_workers", "users", "spawn_rate", "run_time", "metrics_port")
 """What a worker has from its master."""
+MASTER_ONLY = ("expect_workers", "bind", "master_port")
+"""What says how a master leads."""
 
 
 def check_numbers(args: Namespace) -> None:
@@ -43,17 +45,33 @@ def check_numbers(args: Namespace) -> None:
         raise ConfigError(f"{together[0]} do not go together")
     if together:
         raise ConfigError(listed("these options do not go together", together))
-    if args.metrics_port is not None and not 0 < args.metrics_port < 65536:
-        raise ConfigError(f"--metrics-port: expected 1 to 65535, got {args.metrics_port}")
+    check_port("--metrics-port", args.metrics_port)
     seconds(args.stop_timeout, "--stop-timeout")
     if args.term_grace is not None:
         seconds(args.term_grace, "--term-grace")
     if seconds(args.workers_within, "--workers-within") < 1:
         raise ConfigError(f"--workers-within: expected 1s or more, got {args.workers_within}")
-    if args.master and args.expect_workers is None:
+    # Where it listens has a default here, and a worker is told the same port.
+    check_master({"master": args.master, "expect_workers": args.expect_workers})
+
+
+def check_master(options: Mapping[str, Any]) -> None:
+    """``options``: ``master`` and, where they were given, what only a master takes.
+
+    Raises ConfigError where one is given to who leads nobody, or a master knows no number of
+    workers.
+    """
+    if options.get("master") and options.get("expect_workers") is None:
         raise ConfigError("--master: say how many workers to wait for (--expect-workers N)")
-    if args.expect_workers is not None and not args.master:
-        raise ConfigError("--expect-workers goes with --master")
+    for name in MASTER_ONLY:
+        if options.get(name) is not None and not options.get("master"):
+            raise ConfigError(f"{_option(name)} goes with --master")
+
+
+def check_port(option: str, port: int | None) -> None:
+    """Raises ConfigError for a number that is given and is no port."""
+    if port is not None:
+        expect(0 < port < 65536, option, "1 to 65535", port)
 
 
 def check_processes(processes: int | None) -> None:

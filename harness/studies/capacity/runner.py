@@ -41,6 +41,7 @@ from harness.studies.capacity.level import (
 from harness.studies.capacity.models import Reading
 from harness.studies.capacity.search import AnswerKind, Raised, SearchPlan, Tried, answer, is_again
 from harness.supervise.children import Say, inspect_locustfile, watch_run
+from harness.supervise.parameters import MASTER_ONLY, check_master, check_port
 from harness.units import seconds
 
 SCHEMA = 1
@@ -201,26 +202,16 @@ def check_options(options: Mapping[str, Any]) -> Search:
         workers = number if name != "max_levels" and search.by is Raised.OCCUPANCY else None
         if workers and start < workers:
             raise ConfigError(f"--start: {start:g} guests are too few for {option}")
-    _check_master(options)
+    check_master(options)
+    if options.get("master") and options["processes"]:
+        raise ConfigError("--master and --processes do not go together")
+    check_port("--master-port", options.get("master_port"))
     if not Path(options["locustfile"]).is_file():
         raise ConfigError(
             f"there is no locustfile {options['locustfile']!r}; harness new writes one"
         )
     _ = search.plan
     return search
-
-
-def _check_master(options: Mapping[str, Any]) -> None:
-    if options.get("master"):
-        if options.get("expect_workers") is None:
-            raise ConfigError("--master: say how many workers to wait for (--expect-workers N)")
-        if options["processes"]:
-            raise ConfigError("--master and --processes do not go together")
-    for name in ("expect_workers", "bind", "master_port"):
-        if options.get(name) is not None and not options.get("master"):
-            raise ConfigError(f"--{name.replace('_', '-')} goes with --master")
-    if (port := options.get("master_port")) is not None:
-        expect(0 < port < 65536, "--master-port", "1 to 65535", port)
 
 
 def resume_search(directory: Path) -> Search:
@@ -371,7 +362,7 @@ def _command(
         for override in options.get("override") or ():
             command += ["--override", override]
     command += ["--master"] if options.get("master") else []
-    for name in ("processes", "expect_workers", "bind", "master_port"):
+    for name in ("processes", *MASTER_ONLY):
         if options.get(name) is not None:
             command += [f"--{name.replace('_', '-')}", str(options[name])]
     if options.get("seed") is not None:  # no two levels see the same arrivals
