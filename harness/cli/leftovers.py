@@ -48,12 +48,7 @@ def run(args: Namespace) -> int:
                 "API: nobody is held by them, and they lapse by themselves",
                 file=sys.stderr,
             )
-    unsure = [damage for account in accounts.values() for damage in account.damaged]
-    unsure += [
-        f"{worker} was lost on another machine: what it opened in its last second may not be listed"
-        for account in accounts.values()
-        for worker in account.cut_off
-    ]
+    unsure = [why for account in accounts.values() for why in account.unsure]
     for why in unsure:
         print(f"warning: {why}: there may be more (harness sweep --derive)", file=sys.stderr)
     if any(left.values()):

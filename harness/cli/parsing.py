@@ -14,7 +14,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from itertools import islice, takewhile
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from harness.config.run_config import LOG_FORMAT, REPORTS, TARGETS, Setting, take_variable
-from harness.errors import ConfigError, HarnessError
-from harness.rundir.layout import RunDirectory
+from harness.errors import ConfigError
 
 __all__ = ["Command", "Commands", "Namespace", "argument", "option", "refusal"]
 
@@ -330,10 +329,6 @@ class Commands(click.Group):
         return [CompletionItem(name, help=text) for name, text in named]
 
 
-NAMED = 3
-"""So many other runs with leftovers are named, the newest first."""
-
-
 def take_run(args: Namespace) -> Path:
     """The run that ``args`` name, told. Raises ConfigError when there is none."""
     return take_runs(args, [args.run])[0]
@@ -341,63 +336,25 @@ def take_run(args: Namespace) -> Path:
 
 def take_runs(args: Namespace, names: Sequence[str]) -> list[Path]:
     """The same for several, each once."""
-    from harness.ledger.runs import RunState, resolve_run, run_state, with_leftovers
+    from harness.ledger.runs import RunState, other_leftovers, resolve_run, run_state
 
     directories = list(dict.fromkeys(resolve_run(name, args.reports) for name in names))
     for directory in directories:
         state = run_state(directory)
-        _tell(f"run {directory.name}: {_STATES[state.name]}")
+        tell(f"run {directory.name}: {state.sentence}")
         if state is RunState.KILLED:
-            _make_end(directory)
-    taken = {directory.resolve() for directory in directories}
-    others = (other for other in with_leftovers(args.reports) if other.resolve() not in taken)
-    if names := [other.name for other in islice(others, NAMED + 1)]:
-        more = " and others" if len(names) > NAMED else ""
-        _tell(
-            f"sessions without proof of their end are also left by {', '.join(names[:NAMED])}"
-            f"{more}: harness leftovers --all"
-        )
+            from harness.judge.reading import end_of_killed  # takes a while to import
+
+            if sentence := end_of_killed(directory):
+                tell(f"run {directory.name}: {sentence}")
+    if others := other_leftovers(args.reports, directories):
+        tell(others)
     return directories
 
 
-def with_parts(directories: Sequence[Path]) -> list[Path]:
-    """The same, where merged runs give way to their parts. Raises ConfigError for one that is gone.
-
-    A session has its row in the ledger of a part.
-    """
-    runs: dict[Path, None] = {}
-    for directory in directories:
-        parts = RunDirectory(directory).parts()
-        for part in parts:
-            if not part.is_dir():
-                raise ConfigError(f"{directory}: a run that it was merged from is gone: {part}")
-        if parts:
-            names = ", ".join(str(part) for part in parts)
-            _tell(f"run {directory.name} was merged from {names}")
-        runs |= dict.fromkeys(parts or [directory])
-    return list(runs)
-
-
-def _make_end(directory: Path) -> None:
-    from harness.judge.reading import make_end_of_killed  # takes a while to import
-
-    try:
-        if make_end_of_killed(directory):
-            _tell(f"run {directory.name}: its record was made now, of what it had written")
-    except (HarnessError, OSError) as error:
-        _tell(f"run {directory.name}: its record can't be made: {error}")
-
-
-def _tell(sentence: str) -> None:
+def tell(sentence: str) -> None:
+    """Beside what the command prints for others to read."""
     print(sentence, file=sys.stderr)
-
-
-_STATES = {
-    "GOING_ON": "it is going on",
-    "ENDED": "it has ended",
-    "KILLED": "it was killed: its processes are gone, without a record of its end",
-    "BEGUN": "it was begun, and no guest has come",
-}
 
 
 def choose_log_format(args: Namespace) -> None:

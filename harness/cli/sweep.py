@@ -18,10 +18,11 @@ from harness.cli.parsing import (
     place_options,
     reports_option,
     take_runs,
-    with_parts,
+    tell,
 )
 from harness.errors import ConfigError, ExitCode
 from harness.guest.settings import read_sign_ins
+from harness.ledger.runs import with_parts
 from harness.reconcile.platform import credentials_of
 from harness.reconcile.sweep import (
     SweepOrder,
@@ -43,7 +44,7 @@ def run(args: Namespace) -> int:
     if per_second <= 0:
         raise ConfigError("--rate: expected more than zero")
     sign_ins = () if args.sign_ins is None else read_sign_ins(args.sign_ins)
-    directories = with_parts(take_runs(args, args.runs))
+    directories = with_parts(take_runs(args, args.runs), tell)
     refuse_while_running(directories, force=args.force)
     if not args.dry_run:
         for directory in directories:

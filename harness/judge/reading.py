@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from harness.clock import utc_iso
-from harness.errors import ConfigError, LedgerError
+from harness.errors import ConfigError, HarnessError, LedgerError
 from harness.guest.outcomes import Ending
 from harness.judge.gate import Verdict, judge
 from harness.judge.objective import Objective, parse_objectives
@@ -294,3 +294,12 @@ def make_end_of_killed(directory: Path) -> bool:
         return False
     write_record(directory, _made(directory))
     return True
+
+
+def end_of_killed(directory: Path) -> str:
+    """The same; what is to be told of it, or of what stood in its way. Empty: nothing was done."""
+    try:
+        made = make_end_of_killed(directory)
+    except (HarnessError, OSError) as error:
+        return f"its record can't be made: {error}"
+    return "its record was made now, of what it had written" if made else ""

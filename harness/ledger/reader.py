@@ -448,6 +448,12 @@ class Account:
         return bool(self.damaged or self.cut_off)
 
     @property
+    def unsure(self) -> list[str]:
+        """Why that is, in sentences."""
+        lost = "was lost on another machine: what it opened in its last second may not be listed"
+        return [*self.damaged, *(f"{worker} {lost}" for worker in self.cut_off)]
+
+    @property
     def balanced(self) -> bool:
         """The accounting identity."""
         ended = self.cleared + self.ended_by_service + self.never_configured

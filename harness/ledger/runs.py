@@ -13,9 +13,10 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,16 @@ class RunState(StrEnum):
     BEGUN = "begun"
     """none of its processes has had a guest, so far"""
 
+    @property
+    def sentence(self) -> str:
+        """What is told of a run that a command takes."""
+        return {
+            RunState.GOING_ON: "it is going on",
+            RunState.ENDED: "it has ended",
+            RunState.KILLED: "it was killed: its processes are gone, without a record of its end",
+            RunState.BEGUN: "it was begun, and no guest has come",
+        }[self]
+
 
 def run_state(run_dir: Path) -> RunState:
     """What became of a run, by its record and by the processes that its ledgers name."""
@@ -86,6 +97,42 @@ def with_leftovers(reports_dir: Path) -> Iterator[Path]:
             for path in RunDirectory(run_dir).ledgers()
         ):
             yield run_dir
+
+
+NAMED = 3
+"""So many other runs with leftovers are named, the newest first."""
+
+
+def other_leftovers(reports_dir: Path, taken: Iterable[Path]) -> str:
+    """A sentence about runs of the folder with leftovers that are not ``taken``; empty: none."""
+    known = {directory.resolve() for directory in taken}
+    others = (other for other in with_leftovers(reports_dir) if other.resolve() not in known)
+    names = [other.name for other in islice(others, NAMED + 1)]
+    more = " and others" if len(names) > NAMED else ""
+    return (
+        f"sessions without proof of their end are also left by {', '.join(names[:NAMED])}{more}: "
+        "harness leftovers --all"
+        if names
+        else ""
+    )
+
+
+def with_parts(directories: Iterable[Path], say: Callable[[str], object]) -> list[Path]:
+    """The same, where merged runs give way to their parts, each once.
+
+    A session has its row in the ledger of a part. Raises ConfigError for a part that is gone.
+    """
+    given: dict[Path, None] = {}
+    for directory in directories:
+        parts = RunDirectory(directory).parts()
+        for part in parts:
+            if not part.is_dir():
+                raise ConfigError(f"{directory}: a run that it was merged from is gone: {part}")
+        if parts:
+            names = ", ".join(str(part) for part in parts)
+            say(f"run {directory.name} was merged from {names}")
+        given |= dict.fromkeys(parts or [directory])
+    return list(given)
 
 
 def resolve_run(text: str, reports_dir: Path = REPORTS) -> Path:

@@ -10,6 +10,7 @@ from harness.judge.reading import (
     ENDED_EARLY,
     VERDICT_STAYS,
     bring_up_to_date,
+    end_of_killed,
     make_end_of_killed,
     sweep_block,
 )
@@ -58,6 +59,9 @@ def test_a_killed_run_gets_its_record_from_whoever_looks_first(tmp_path: Path) -
     assert (record["verdict"], record["sessions"]["leftover"]) == ("INVALID", 1)
     assert ENDED_EARLY in record["reasons"]
     assert not make_end_of_killed(tmp_path)
+    assert end_of_killed(tmp_path) == ""
+    (tmp_path / "run.json").unlink()
+    assert end_of_killed(tmp_path) == "its record was made now, of what it had written"
     for left in read_leftovers(tmp_path):
         settle(left, "sweep: cleared")
     after = bring_up_to_date(tmp_path, "sweep", sweep_block(1, 0, by="harness sweep"))

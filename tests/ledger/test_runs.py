@@ -10,8 +10,8 @@ from harness.clock import wall_ns
 from harness.errors import ConfigError
 from harness.ledger.ledger import Stage, Store
 from harness.ledger.reader import meta_of_this_process
-from harness.ledger.runs import RunState, resolve_run, run_state, with_leftovers
-from harness.rundir.layout import sweep_command
+from harness.ledger.runs import RunState, resolve_run, run_state, with_leftovers, with_parts
+from harness.rundir.layout import RunDirectory, sweep_command
 
 
 @pytest.fixture
@@ -110,3 +110,20 @@ def test_every_directory_with_leftovers_is_found(tmp_path: Path) -> None:
     (tmp_path / "damaged" / "ledger-w.sqlite").write_bytes(b"garbage")
     found = {path.name for path in with_leftovers(tmp_path)}
     assert found == {"guest-1", "level-2", "damaged"}
+
+
+def test_a_merged_run_gives_way_to_its_parts_each_once(tmp_path: Path) -> None:
+    merged, *parts = [tmp_path / name for name in ("both", "one", "two")]
+    for path in (merged, *parts):
+        path.mkdir()
+    for part in parts:
+        ledger = RunDirectory(part).ledger(part.name)
+        ledger.touch()
+        RunDirectory(merged).ledger(part.name).symlink_to(ledger)
+    said: list[str] = []
+    assert with_parts([parts[1], merged], said.append) == [parts[1], parts[0]]
+    assert said == [f"run both was merged from {parts[0]}, {parts[1]}"]
+    (parts[0] / "ledger-one.sqlite").unlink()
+    parts[0].rmdir()
+    with pytest.raises(ConfigError, match=f"a run that it was merged from is gone: {parts[0]}"):
+        with_parts([merged], said.append)
