@@ -359,7 +359,7 @@ def tell(sentence: str) -> None:
 
 def choose_log_format(args: Namespace) -> None:
     """Before anything is printed. Raises ConfigError for a variable that says neither."""
-    # What we start is told by us: who looks at a locustfile answers in words.
+    # Our child processes print plain text; this process formats it.
     from_environment = take_variable(LOG_FORMAT.variable)
     args.log_format = args.log_format or from_environment or LOG_FORMAT.default
     if args.log_format not in LOG_FORMAT.choices:
@@ -371,7 +371,7 @@ def choose_log_format(args: Namespace) -> None:
 
 
 def let_runs_speak_in_words() -> None:
-    """What the runs that a study starts say is read, and told, in words."""
+    """The runs that a study starts print plain text: the study reads it and shows it again."""
     take_variable(LOG_FORMAT.variable)
 
 

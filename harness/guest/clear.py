@@ -1,8 +1,7 @@
-"""The way out of a session: note ``clearing``, send Clear, wait for the proof, note what came.
+"""Leave a session: note ``clearing``, send Clear, wait for the proof, note the ending.
 
-Whatever goes wrong on the way has its word, and a session without proof stays a leftover.
-
-Ending a session from a new connection, where the old one is gone.
+Each way in which this can fail is an :class:`Ending`; a session without proof stays a leftover. If
+the connection is gone, the session is ended from a new one.
 """
 
 import contextlib
@@ -38,7 +37,7 @@ from harness.protocol.session import AWAITS_CONFIGURED, CLEARABLE, State
 NOT_THIS_SIGN_IN = frozenset(
     {ErrorCode.CANNOT_DOWNGRADE, ErrorCode.UNAUTHORIZED, ErrorCode.FORBIDDEN}
 )
-"""Answers to configureSession where the session is a signed-in guest's, and another one's."""
+"""Errors that answer configureSession if the session belongs to another, signed-in guest."""
 
 
 def end_session(
@@ -46,13 +45,13 @@ def end_session(
 ) -> Ending:
     """Make a new connection for a token and end its session, with proof.
 
-    Raises what the connection's ``on_configure`` does, and nothing else.
+    Raises only what the connection's ``on_configure`` raises.
 
-    The answer to configureSession tells what is left of it: ``newSession`` true means that the
-    service no longer knew the token, so the session in question *was* over; the new, empty one
-    that this very question has made is cleared as well. False means that it lives: it is cleared.
-    Only an answer with this request's own tracingId tells either.
-    Timed as ``resume`` from ``lost_ns`` where that is given. Where the session turns out to be a
+    The answer to configureSession tells whether the session still exists. ``newSession`` true means
+    that the service no longer knew the token, so the old session *was* over; the new, empty one
+    that this request has opened is cleared as well. False means that it is alive; it is cleared.
+    Only an answer with this request's own tracingId counts.
+    Timed as ``resume`` from ``lost_ns`` if that is given. If the session turns out to be a
     signed-in guest's, ``sign_ins`` (JWTs) are tried one after the other.
     """
     try:
@@ -79,15 +78,15 @@ def end_session(
     ending = _cleared(connection)
     connection.close()
     if ending is not Ending.CLEARED:
-        return ending  # even if the old session is over, the empty one that we made is not
+        return ending  # even if the old session is over, the empty one that we opened is not
     if connection.unanswered(monotonic_ns()):
-        return Ending.NOT_YET  # an error without a name made us try another sign-in
+        return Ending.NOT_YET  # an error that named no request made us try another sign-in
     gone = response.new_session and response.tracing_id == connection.inbox.configure_id
     return Ending.GONE if gone else ending
 
 
 def was_alive(connection: Connection) -> bool:
-    """After :func:`end_session`: whether the service has said that it still had the session."""
+    """After :func:`end_session`: whether the service has said that the session still existed."""
     inbox = connection.inbox
     response = inbox.response
     if response is None or response.new_session:
@@ -96,7 +95,7 @@ def was_alive(connection: Connection) -> bool:
 
 
 def _cleared(connection: Connection) -> Ending:
-    """Send Clear on the connection that there is, and wait for all of its proof."""
+    """Send Clear on this connection, and wait for all of its proof."""
     settings = connection.settings
     ending = connection.clear(within_s=settings.clear_within_s)
     return ending if ending is not Ending.CLEARED else connection.confirm(settings.close_within_s)
@@ -121,12 +120,12 @@ def _resume(
 
 
 MOST_WAIT_S = 30.0
-"""Of what the service asks for when it refuses a connection: the end of a run waits for us."""
+"""Longest wait (seconds) for a Retry-After of a refused connection: the end of a run waits too."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
 class Clearing:
-    """One session's row in the ledger, from announcement to end."""
+    """One session's row in the ledger, from ``intended`` to its end."""
 
     _ledger: Ledger
     _recorder: Recorder
@@ -134,16 +133,16 @@ class Clearing:
     _unanswered: bool = False
 
     def mark(self, stage: Stage, reason: str = "") -> None:
-        """Move the session on in the ledger, if it is there."""
+        """Write the session's new stage, if it has a row."""
         if self.entry is not None:
             if self._unanswered:
                 reason = with_unanswered(reason)
             self._ledger.mark(self.entry, stage, reason)
 
     def note_unanswered(self, unanswered: bool) -> bool:
-        """Whether a configureSession after the first one may be carried out still; of that one the
-        stage tells. True where the ledger is to be flushed before one leaves, also if another has
-        just noted it: that may not be on the disk yet."""
+        """Note whether a later configureSession may still be carried out (the stage covers the
+        first). True if the ledger must be flushed before the next one is sent, also if another call
+        has just noted it: that note may not be on disk yet."""
         entry = self.entry
         if entry is None:
             return False
@@ -153,17 +152,17 @@ class Clearing:
         return unanswered
 
     def note_first_message(self, message_id: str) -> None:
-        """The service has accepted a first message of ours, under this id."""
+        """Note the id that the service gave to the guest's first message when it accepted it."""
         entry = self.entry
         if entry is not None and entry.stage not in OVER:
             self._ledger.mark(entry, entry.stage, entry.reason, message_id=message_id)
 
     def end(self, connection: Connection, *, others: Iterable[Connection] = ()) -> Ending:
-        """End the session as well as it can be ended, and note how. Never raises.
+        """End the session as far as possible, and note how. Never raises.
 
-        From now on nothing of this guest makes another one: neither this connection nor the
-        ``others`` of the session. A configureSession of theirs that is on its way may do so after
-        our Clear, so only a resume can tell then.
+        From now on neither this connection nor the ``others`` of the session open another one. A
+        configureSession that they have already sent may be carried out after our Clear; then only a
+        resume can tell how the session stands.
         """
         others, began_ns = tuple(others), monotonic_ns()
         configuring = [other for other in others if other.state in AWAITS_CONFIGURED]
@@ -180,7 +179,7 @@ class Clearing:
         unanswered = any(other.unanswered(began_ns) for other in others)
         first = ending = self._clear_here(connection)
         unanswered |= connection.unanswered(began_ns)
-        # Where one has left in all, what there is was opened by it: it was carried out.
+        # If only one configureSession was ever sent, the session found was opened by it.
         once = new and not others and len(connection.inbox.unanswered_configures) == 1
         if configuring and ending is Ending.CLEARED:
             ending = Ending.UNCONFIRMED
@@ -203,7 +202,7 @@ class Clearing:
                 unanswered, once = True, False
             wait_s = again.retry_after_s
         if unanswered and ending.proof:
-            ending = Ending.NOT_YET  # it is not there, and may yet come
+            ending = Ending.NOT_YET  # there is no session now, but one may still be opened
         self._unanswered = unanswered
         self._note(connection, ending)
         return ending
@@ -213,9 +212,9 @@ class Clearing:
             self._flush_quietly()
 
     def _clear_here(self, connection: Connection) -> Ending:
-        """Clear on the connection that we have.
+        """Send Clear on the connection that is open, if one is.
 
-        A refusal proves only with the silence after it that there is no session.
+        A refusal proves that there is no session only if nothing follows it.
         """
         connection.await_contradiction(within_s=connection.settings.close_within_s)
         if connection.state in CLEARABLE and connection.connected:
@@ -239,14 +238,14 @@ class Clearing:
 
     def _flush_quietly(self) -> None:
         """On the way out a broken ledger must not keep us from sending Clear."""
-        with contextlib.suppress(LedgerError):  # the ledger itself has told the run, which stops
+        with contextlib.suppress(LedgerError):  # the ledger itself has stopped the run
             self._ledger.flush()
 
 
 def shielded(work: Callable[[], object]) -> None:
-    """Do it in a greenlet that nobody else can kill, and wait for it.
+    """Do the work in a greenlet that nobody else can kill, and wait for it.
 
-    Raises what came to the caller meanwhile, such as a kill, once the work is done.
+    An exception that is thrown into the caller meanwhile, such as a kill, is raised after the work.
     """
     working = gevent.spawn(work)
     killed: BaseException | None = None

@@ -1,7 +1,7 @@
 """A guest's connection to the service: one token, one websocket at a time, requests and answers.
 
-It knows the wire and measures it; it knows no ledger. :class:`harness.guest.session.GuestSession`
-puts the ledger around it, and the sweep uses it as it is.
+It speaks the protocol and measures it; it writes no ledger. :class:`GuestSession` of
+:mod:`harness.guest.session` adds the ledger; the sweep uses a connection without one.
 """
 
 import contextlib
@@ -47,13 +47,15 @@ from harness.transport.websocket import WebSocket, connect
 _OPEN, _CONNECTED = State.OPEN, ConnectionState.OPEN  # an enum is slow to give its members
 _TWO_DIGITS = tuple(f"{number:02x}" for number in range(256))
 UNHEARD = frozenset({State.REFUSED, State.LOST})
-"""Where a connection that is open may be told of a session yet: it was refused one."""
+"""Session states in which an open connection may still be told of a session: configureSession was
+refused, or its connection was lost."""
 PHASES = ("dns", "tcp", "proxy", "tls", "upgrade")
 
 
 @dataclass(slots=True, eq=False, repr=False)
 class Connection:
-    """Requests of one token. All methods but :meth:`close` raise TransportError when it is cut."""
+    """Requests of one token. All methods but :meth:`close` raise TransportError when the connection
+    is lost."""
 
     settings: GuestSettings
     token: str
@@ -61,37 +63,37 @@ class Connection:
     _: KW_ONLY
     on_first_message: InitVar[Callable[[str], None] | None] = None
     on_configure: Callable[[bool], object] | None = None
-    """told True before each configureSession leaves, which may open a session however late, and
-    False when the wait for its answer is over"""
+    """called with True before each configureSession is sent (it may open a session at any time
+    after that), and with False when the wait for its answer is over"""
     owner: str = field(default_factory=lambda: str(uuid.uuid4())[:24])
     number: InitVar[int] = 0
-    """it and ``owner`` are given to further connections of one session"""
+    """further connections of one session get the same ``owner`` and a number of their own"""
     session: SessionState = field(default_factory=SessionState)
     inbox: Inbox = field(init=False)
     over: bool = False
-    """the session is being ended: configureSession would make another one"""
+    """the session is being ended: another configureSession would open a new one"""
     paced_ns: int = 0
-    """by how much the last message, or the opening of the session, was held back by our pacing:
-    that is no part of what the guest waits for the service"""
+    """how long our own pacing held back the last message, or the opening of the session; this is
+    not part of the guest's wait for the service"""
     tried_ns: int = 0
     """when the newest connect began; 0 while our own pacing holds it back"""
     in_vain: bool = False
-    """it was cut while it waited, to get in or for what it had asked for, for longer than that
-    had ever taken"""
+    """the end of the run cut one of its waits (for the connection, the session or an answer) that
+    had already lasted longer than any such wait before it"""
     retry_after_s: float = 0.0
-    """for how long the service has asked us not to connect again (Retry-After)"""
+    """how long the service has asked us not to connect again (Retry-After)"""
     _websocket: WebSocket | None = None
     _pace: Pace | None = None
     _lane: str = ""
     _text_head: bytes = b""
     _requests: int = 0
     _ids: str = ""
-    """what the ids of the newest requests begin with"""
+    """the first characters of the newest requests' ids"""
     _sent_ns: int = 0
-    """when the newest request left"""
+    """when the newest request was sent"""
     _check_after_ns: int = 0
     _look_ns: int = 0
-    """not before then is it worth looking whether a health check is due"""
+    """before this time no health check can be due"""
 
     def __post_init__(self, on_first_message: Callable[[str], None] | None, number: int) -> None:
         settings = self.settings
@@ -120,8 +122,8 @@ class Connection:
         return self.session.state
 
     def unanswered(self, at_ns: int) -> bool:
-        """Whether a configureSession may have left that the service has not answered, too short a
-        time before ``at_ns``: it may carry it out still, whatever has become of the connection."""
+        """Whether a configureSession sent shortly before ``at_ns`` is unanswered; the service may
+        still carry it out, even if the connection is gone. (Shortly: within ``late_within_s``.)"""
         unanswered = self.inbox.unanswered_configures
         if not unanswered:
             return False
@@ -375,11 +377,11 @@ class Connection:
     def await_contradiction(
         self, *, within_s: float, states: frozenset[State] = frozenset({State.REFUSED})
     ) -> None:
-        """After a refusal of configureSession: whether the service says that there is a session.
+        """After a refused configureSession, wait to see whether the service reports a session
+        anyway.
 
-        For so long as it is in one of the ``states``.
-
-        What it says after our close frame, or instead of its own, nobody would read.
+        Waits while the session is in one of the ``states``, for at most ``within_s``. The
+        connection must stay open for it: nothing is read after our close frame.
         """
         websocket = self._websocket
         if websocket is not None:
@@ -447,7 +449,7 @@ class Connection:
             due_ns += self.paced_ns
         inbox.pending[tracing_id] = operation, due_ns, sent
         self._sent_ns = sent
-        if self.session.connection is not _CONNECTED:  # it was dead: the kernel did not take it
+        if self.session.connection is not _CONNECTED:  # the kernel refused it: the socket was dead
             inbox.pending.give_up(Outcome.LOST)
             raise ConnectionLost(inbox.closed_code, inbox.close_reason)
         return sent
@@ -458,7 +460,7 @@ class Connection:
             self._websocket.close(wait_s=self.settings.close_within_s)
 
     def detach(self) -> None:
-        """Its session is over: nobody is told any more, and nothing holds the session here."""
+        """The session is over: call nobody back, and keep no reference to the session."""
         self.on_configure = None
         self.inbox.detach()
 

@@ -87,8 +87,7 @@ class Ending(StrEnum):
     """SessionClearedEvent came, but neither the echo of our Clear nor ConnectionClosedEvent"""
     NOT_YET = (
         OPEN_UNANSWERED,
-        "are not there, but a request for them was not answered and may open them still: "
-        "sweep again, later",
+        "do not exist now, but an unanswered request may still open them: sweep again later",
     )
     """a proof came, but a configureSession of ours may be carried out after it"""
     CUT = "cut", "lost their connection before the proof"

@@ -153,7 +153,7 @@ class GuestSession:
         return self
 
     def _end_of(self, error: BaseException | None) -> BaseException | None:
-        """By what the story counts as ended: only its run's end cuts it."""
+        """The error that counts as the story's end: only the end of the run cuts a story."""
         return Killed() if was_cut(error) and not self._run_kills() else error
 
     def __exit__(
@@ -193,8 +193,8 @@ class GuestSession:
             self.join()
 
     def _note_configure_sent(self, sending: bool) -> None:
-        """The same promise for what comes after the first configureSession, of which the stage
-        tells. Who is leaving notes it in the end."""
+        """Record every configureSession after the first before it is sent. (When the guest leaves,
+        Clearing records it.)"""
         if self.connection.over or self._story is Story.CONNECTED:
             return
         now = monotonic_ns()
@@ -212,7 +212,7 @@ class GuestSession:
             if tried_ns := connection.tried_ns:
                 now, outcome = monotonic_ns(), connect_outcome(error)
                 due = tried_ns if due is None else due + connection.paced_ns
-                # Its own clock had not begun: who is cut in a usual connect has not waited for it.
+                # The session_open clock had not started, so a normal connect is no wait for it.
                 early = was_cut(error) and not connection.in_vain
                 sent_ns = now if early else tried_ns
                 self._recorder.add(Sample("session_open", due, sent_ns, now, now, outcome))
@@ -338,7 +338,7 @@ class GuestSession:
         return message.text or readable(message)
 
     def _missed(self, operation: str, within_ns: int, seen: list[str]) -> ReplyTimeout:
-        """A wait is over without what it waited for."""
+        """Record a wait that timed out; returns its ReplyTimeout."""
         self._questions.end_wait(monotonic_ns(), greeting=operation is GREETING)
         odd = self.connection.inbox.take_odd()
         return ReplyTimeout(operation, within_ns / 1e9, (*seen, *odd))

@@ -149,7 +149,7 @@ class GuestSettings(GuestBehaviour):
     connect_within_s: float = 10.0
     open_within_s: float = 10.0
     late_within_s: float = LATE_WITHIN_S
-    """For so long after it left, a configureSession that was not answered may open a session."""
+    """How long after it was sent an unanswered configureSession may still open a session."""
     deliver_within_s: float = 30.0
     reply_within_s: float = REPLY_WITHIN_S
     clear_within_s: float = 5.0

@@ -356,7 +356,7 @@ def _doubt(name: str, entry: Figures, figures: Figures, answers: float) -> str:
             return str(reason)
     if ambiguous > answers * MOST_AMBIGUOUS:
         return (
-            f"of {ambiguous:,.0f} of {answers:,.0f} answers it is not sure what they answered "
+            f"{ambiguous:,.0f} of {answers:,.0f} answers are ambiguous "
             f"(more than {MOST_AMBIGUOUS:.0%})"
         )
     return ""

@@ -359,9 +359,7 @@ def _advice(block: Mapping[str, Any], *, by_turns: bool) -> str:
     if each is not None and each > MANY_MESSAGES and not by_turns:
         reasons.append(f"a question was answered by {each:.2f} messages on average")
     if ambiguous > SOME_AMBIGUOUS * max(1, answered):
-        reasons.append(
-            f"of {ambiguous:,} of {answered:,} answers it is not sure what they answered"
-        )
+        reasons.append(f"{ambiguous:,} of {answered:,} answers are ambiguous")
     longer = WAIT_LONGER if by_turns and ambiguous else ""
     return f"{'; '.join(reasons)}. To be sure, {DECLARE}{longer}" if reasons else ""
 

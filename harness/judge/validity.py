@@ -103,7 +103,7 @@ def _turned_away(
     text = f"of {due:,} arrivals due, {many['dropped']:,} were dropped and {many['late']:,} late"
     no_slot, turned_away = arrivals.get("no_slot", 0), sum(many.values())
     ended = arrivals.get("slots_gone", 0) or arrivals.get("slots_done", 0)
-    why = "" if ended else " (its stories open none)"  # where slots ended, another reason tells it
+    why = "" if ended else " (its stories open none)"  # if slots ended, another reason reports it
     for kind, number in never_asked.items():
         slots = f"no slot of class {kind}" if kind else "no slot"
         text += f", {number:,} of them because {slots} ever asked for a guest{why}"

@@ -89,9 +89,8 @@ OVER = frozenset(
 """Stages with nothing left to end. All others are leftovers once the run is over."""
 
 OPEN_UNANSWERED = "open_unanswered"
-"""In a reason: a configureSession was sent for the session, at that time at the latest, that nobody
-has answered. The service may carry it out after all that it has proved. Until it is answered, the
-same holds of each that stands at :attr:`Stage.INTENDED`."""
+"""Reason suffix: a configureSession sent at or before that time was never answered. The service may
+still carry it out, so no proof counts yet. The same holds at :attr:`Stage.INTENDED`."""
 
 
 def with_unanswered(reason: str) -> str:

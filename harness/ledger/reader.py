@@ -394,11 +394,11 @@ class Leftover:
     file: Path
     row: int
     asked_ns: int = 0
-    """when the newest configureSession for it may have left that was not answered, at the latest;
-    0: all were answered"""
+    """latest time at which an unanswered configureSession may have been sent; 0 if all were
+    answered"""
     asked_once: bool = False
-    """whether one configureSession may have left, and no more: if there is a session, it was this
-    one that opened it"""
+    """whether at most one configureSession can have been sent: if there is a session, that one has
+    opened it"""
 
     @property
     def short_token(self) -> str:
@@ -543,8 +543,8 @@ def read_leftovers(run_dir: Path) -> Iterator[Leftover]:
 
 
 def _asked_ns(stage: str, reason: str, changed_ns: int, contents: Contents) -> int:
-    """The row of a session whose guest was at work is older than what it sent last; that of a copy
-    may only look so, because another clock has stamped it."""
+    """A row can be older than the guest's last request. A copied row can also look older than it
+    is, because the clock of another machine has stamped it."""
     process = contents.process
     may_lack = contents.may_lack and stage != Stage.LOST
     if not (stage == Stage.INTENDED or OPEN_UNANSWERED in reason or may_lack):

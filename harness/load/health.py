@@ -1,6 +1,6 @@
-"""What a process of a run looks after beside its guests: clock, disk, its needs, broken stories.
+"""The duties of a run's process beside its guests: clock, disk, resources, broken stories.
 
-Each duty is guarded by itself: what one raises ends neither the others nor its own next time.
+An exception in one duty stops neither the others nor its own next run.
 """
 
 import contextlib

@@ -378,8 +378,8 @@ class Run:
         self._dispatch.counts.slots_done += 1
 
     def _end_without_slots(self) -> None:
-        """Nobody waits for a time limit when no guest can come any more: without a single slot
-        left, once the cap is reached, or when the schedule is over."""
+        """End the run early when no guest can come any more: no slot is left, the cap is reached,
+        or the schedule is over."""
         if self._dispatch.shut:
             return
         runner, counts = self.environment.runner, self._dispatch.counts
@@ -453,7 +453,7 @@ class Run:
                 return
 
     def _end_abandoned(self) -> None:
-        """End the sessions that nobody will: opened by a greenlet that has come to its end."""
+        """End sessions whose greenlet has died without ending them."""
         for session, (opener, visit) in list(self._open.items()):
             if opener.dead and session not in self._abandoned:
                 self._abandoned.add(session)

@@ -28,7 +28,7 @@ GONE_WITHIN_S = 2.0
 
 
 class Interrupts:
-    """First: stop in order. Second: clear at once. Third: leave, and say how to sweep."""
+    """First Ctrl-C: stop in order. Second: clear at once. Third: leave, and say how to sweep."""
 
     def __init__(
         self, *, hurry: Callable[[], None], leave: Callable[[], None], one_end: "OneEnd"
@@ -101,9 +101,9 @@ class Interrupts:
 
 
 class OneEnd:
-    """Takes all roads to the end of a run together: who comes first makes it, the others wait.
+    """Merges all ways a run can end: the first caller ends it, the others wait.
 
-    It stands before Locust's ``stop`` and ``quit``, and before its shutdown.
+    It wraps Locust's ``stop`` and ``quit``, and its shutdown.
     """
 
     def __init__(self, runner: Any, *, on_story: Callable[[], None]) -> None:
@@ -190,9 +190,10 @@ class OneEnd:
 
 
 def end_with_supervisor() -> None:
-    """Until :class:`Interrupts` are installed nothing has been sent: simply go with who started us.
+    """Nothing has been sent yet, so exit when the supervisor exits.
 
-    For a process that imports a locustfile for ``harness run``.
+    For a process that imports a locustfile for ``harness run``, until :class:`Interrupts` is
+    installed.
     """
     if LIFELINE in ENVIRONMENT:
         signal_when_orphaned(signal.SIGTERM)

@@ -41,8 +41,8 @@ Numbers = npt.NDArray[np.int64]
 
 
 def rank(percent: float, count: int) -> int:
-    """Which of so many values, counted from the lowest, is the percentile: so many per cent are
-    not above it. (The library rounds, by which a percentile may lie below its share.)
+    """Rank (1 = lowest) of the value at this percentile: at least ``percent`` % of values are at or
+    below it. (The library rounds; its percentile may lie below that share.)
     """
     return max(1, ceil(round(percent / 100 * count, 9)))
 

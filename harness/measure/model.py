@@ -457,7 +457,7 @@ _COUNTERS = (
         cut_short="questions cut short by the end of the run",
         lost="questions lost with their connection",
         failed="questions that were answered with an error",
-        ambiguous="answers of which it is not sure what they answered",
+        ambiguous="answers that may belong to another question",
     ),
 )
 

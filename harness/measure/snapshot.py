@@ -65,8 +65,7 @@ class Figure(NamedTuple):
     at_least: bool = False
     """the true figure is higher, nobody knows by how much"""
     unsure: bool = False
-    """it would be higher if what the run's end cut short had never come, or, of a lower bound,
-    it would be none if all that is ambiguous had come first and all that was cut short at once"""
+    """the figure depends on what was cut short by the run's end, or on ambiguous answers"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

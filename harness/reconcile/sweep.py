@@ -84,15 +84,14 @@ SPARE_S = 0.05
 
 @dataclass(slots=True, kw_only=True)
 class SweepResult:
-    """How a sweep came out: endings by word; ``left`` sessions have no proof still."""
+    """The result of a sweep: how many sessions ended in which way; ``left`` ones lack a proof."""
 
     total: int
     endings: Counter[Ending] = field(default_factory=Counter)
     unreached: int = 0
     """not even tried before the deadline"""
     again_ns: int = 0
-    """when (wall clock) another sweep can settle those that may be opened still; 0: there are
-    none"""
+    """earliest wall-clock time (ns) at which a later sweep can settle the rest; 0 if none"""
 
     @property
     def settled(self) -> int:
@@ -515,8 +514,8 @@ def _look_for_more(
             sign_ins=sign_ins,
             on_try=on_try,
             on_wait=lambda wait_s: say(
-                f"{name}: what its workers asked last may be carried out late: waiting "
-                f"{duration_text(wait_s)} before the tokens are tried"
+                f"{name}: the workers' last requests may still be carried out: waiting "
+                f"{duration_text(wait_s)} before trying tokens"
             ),
         )
         say(
@@ -543,9 +542,10 @@ def _look_for_more(
 
 def waiting_words(many: int, wait_s: float) -> str:
     """What is said while a sweep waits."""
+    sessions = "session has" if many == 1 else "sessions have"
     return (
-        f"waiting {duration_text(wait_s)} for {many:,} sessions that may be opened still: "
-        "the service has not answered what asked for them"
+        f"waiting {duration_text(wait_s)}: {many:,} {sessions} an unanswered open request and may "
+        "still open"
     )
 
 

@@ -87,7 +87,7 @@ class Questions(Part):
     open: int | None = None
     """asked and not ended: anything but 0 makes the run INVALID"""
     ambiguous: Count | None = None
-    """of the answered ones, those of which it is not sure which message answered them"""
+    """of the answered ones: those for which it is unclear which message answered them"""
     messages_per_question: FiniteFloat | None = None
     late_answers: Count | None = None
     """to questions that had timed out"""
@@ -98,7 +98,7 @@ class Questions(Part):
     heard_more: Count | None = None
     """those of them who heard something"""
     doubtful_because: str = ""
-    """why nobody can say of this run's answers what they answered"""
+    """why it is unclear which questions this run's answers belong to"""
     advice: str = ""
 
 

@@ -56,7 +56,9 @@ def test_what_may_be_opened_still_is_waited_for(
     assert Ending.NOT_YET.words in said
     assert re.search(r"sweep again in [\d.]+s", said)
     assert main(["sweep", run, "--late-within", "2s"]) == ExitCode.PASS
-    assert "sessions that may be opened still" in " ".join(capsys.readouterr().out.split())
+    assert "an unanswered open request and may still open" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 @pytest.mark.process

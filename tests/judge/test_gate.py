@@ -279,7 +279,7 @@ def test_answers_of_which_too_many_are_ambiguous_can_not_be_judged() -> None:
     figures["operations"]["reply"] = {**entry, "outcomes": {"ok": 50, "lost": 50}, "ambiguous": 3}
     judgement = judge_one(parse_objective("reply p95 < 1s"), figures, percentile=nothing_more)
     assert judgement.verdict is Verdict.NO_DATA  # what never came can't have been ambiguous
-    assert "of 3 of 50 answers" in judgement.text()
+    assert "3 of 50 answers are ambiguous" in judgement.text()
 
 
 def test_turns_are_no_surer_than_the_replies_that_begin_them() -> None:

@@ -120,7 +120,7 @@ def _send(process: psutil.Process, number: int) -> None:
 
 NOT_CONNECTED = r"not connected [1-9]|connects were refused"
 UNANSWERED = r"never came|(timed out|unanswered|failed|lost|cut short|broken off|no answer) [1-9]"
-DOUBT = r"not sure what they answered|answers nothing they had asked|ambiguous [1-9]"
+DOUBT = r"answers are ambiguous|answers nothing they had asked|ambiguous [1-9]"
 SLOW = r"(FAIL|NO_DATA) +reply p95"
 QUICK = ("--bot-delay", "100ms", "--bot-gap", "100ms", "--greeting-delay", "20ms")
 INVALID = frozenset({"INVALID"})

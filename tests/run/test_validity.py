@@ -111,7 +111,7 @@ def test_no_percentile_below_the_truth() -> None:
     marked["operations"]["reply"]["service_ms"]["lower_bounds"] = ["p90", "p95", "p99"]
     assert judge(PLAIN, 30, slow, marked, 0) == []
     doubted = record()
-    doubted["questions"] |= {"ambiguous": 30, "advice": "it is not sure what they answered"}
+    doubted["questions"] |= {"ambiguous": 30, "advice": "30 of 100 answers are ambiguous"}
     assert judge(PLAIN, 30, slow, doubted, 0) == []
     doubted["questions"]["advice"] = ""
     assert "ambiguous, untold" in judge(PLAIN, 30, slow, doubted, 0)

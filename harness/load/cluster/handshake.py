@@ -42,9 +42,9 @@ ANSWER_WITHIN_S = 10.0
 ANEW_WITHIN_S = 60.0
 """A worker that starts anew imports its locustfile again."""
 LEAVES_WITHIN_S = 10.0
-"""A worker that was sent home and is still there is told by Locust's own order."""
+"""How long a dismissed worker may take to leave before Locust's quit order is sent."""
 OFF_S = 1.0
-"""A clock that is further off is told."""
+"""A larger clock difference is reported."""
 GREETING = "greeting"
 """The state of a worker that has not said who it is."""
 NONE = "none"

@@ -37,8 +37,12 @@ from harness.measure.model import COUNTERS, OPERATIONS, Outcome
 
 REPORT = "harness_report"
 ANSWER = "harness_answer"
-DRAIN, HURRY, DRAINED = "harness_drain", "harness_hurry", "harness_drained"
-"""End your sessions; do so at once; they are ended."""
+DRAIN = "harness_drain"
+"""Order to a worker: end your sessions."""
+HURRY = "harness_hurry"
+"""Order to a worker: end them now."""
+DRAINED = "harness_drained"
+"""Answer of a worker: all its sessions have ended."""
 STATS = "stats"
 """Locust's message."""
 MOST_BYTES = 64 << 20
@@ -50,7 +54,7 @@ FILES = ("intervals", "histograms")
 
 @cache
 def _words() -> bytes:
-    """What reports are full of: the more likely, the nearer to the end."""
+    """The compression dictionary: likely strings last."""
     names = [counter.name for counter in COUNTERS.values()]
     return orjson.dumps([*names, *OPERATIONS, *Outcome])
 

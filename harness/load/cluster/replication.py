@@ -74,7 +74,7 @@ MEASURED_WAITING = 50_000_000
 """Bytes of measurements that may wait for the master (an hour or more of silence)."""
 AGAIN_AFTER_S = 5.0
 SNAPSHOTS = 5
-"""So many in a row that the master does not take: it won't take another one."""
+"""After this many refused snapshots in a row the worker stops sending."""
 ON_ITS_WAY = "the worker has not sent all of it again yet"
 
 
