@@ -29,6 +29,7 @@ from harness.guest.outcomes import (
     was_cut,
 )
 from harness.guest.settings import UNLIMITED, GuestSettings, Observer, Pace
+from harness.limits import TYPING_EVERY_S
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
 from harness.protocol import requests
@@ -533,8 +534,7 @@ class _Observed:
         return self._inbox.on_frame(data, arrived_ns, seen_ns)
 
 
-TYPING_EVERY_NS = 5_000_000_000
-"""Official clients tell of typing at most once in five seconds."""
+TYPING_EVERY_NS = int(TYPING_EVERY_S * 1e9)
 
 
 @dataclass(slots=True, eq=False)

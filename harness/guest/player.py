@@ -7,6 +7,7 @@ from random import Random
 from types import MappingProxyType
 
 from harness.guest.session import GuestSession
+from harness.limits import TYPING_EVERY_S
 from harness.workload.data import Row
 from harness.workload.patterns import javascript
 from harness.workload.script.model import (
@@ -19,9 +20,6 @@ from harness.workload.script.model import (
     render,
     walk,
 )
-
-# Told again so often while a step of typing lasts; the session itself keeps the vendor's pace.
-TYPING_EVERY_S = 5.0
 
 
 def act(

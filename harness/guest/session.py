@@ -54,6 +54,7 @@ from harness.guest.reconnect import Reconnecting
 from harness.guest.rest import fetch_history
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Ledger, Stage
+from harness.limits import MAX_TEXT_BYTES
 from harness.measure.model import GREETING, REPLY, Outcome, Question, Sample
 from harness.measure.recorder import (
     GUESTS_ARRIVED,
@@ -63,7 +64,6 @@ from harness.measure.recorder import (
 )
 from harness.protocol import requests
 from harness.protocol.codec import Message
-from harness.protocol.requests import MAX_TEXT_BYTES
 from harness.protocol.session import ENDED, ConnectionState, State
 from harness.units import seconds
 

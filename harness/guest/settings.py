@@ -23,12 +23,12 @@ from harness.config.target import Target
 from harness.errors import ConfigError, ReplyTimeout, ServiceError, TransportError
 from harness.guest.inbox import Seen
 from harness.guest.questions import Listening
-from harness.protocol.requests import (
+from harness.limits import (
     CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE,
     MESSAGES_PER_SESSION_PER_SECOND,
     REQUESTS_PER_CONNECTION_PER_MINUTE,
-    ErrorCode,
 )
+from harness.protocol.requests import ErrorCode
 from harness.transport.dial import Address
 from harness.workload.data import read_text
 

@@ -24,6 +24,7 @@ from harness.errors import ConfigError, ExitCode, PreflightRefused
 from harness.guest.settings import REPLY_WITHIN_S
 from harness.judge.objective import Objective, Op, Unit, parse_objective
 from harness.judge.reading import read_objectives
+from harness.limits import MESSAGES_PER_SESSION_PER_SECOND, REQUESTS_PER_CONNECTION_PER_MINUTE
 from harness.load.cluster.handshake import Handshake, facts_of
 from harness.load.options import RunOptions, occupancy, own_objectives, read_options
 from harness.load.shape import ArrivalShape, check_only_one, no_arrivals, peak_per_s
@@ -31,10 +32,6 @@ from harness.load.user import GuestUser, ScriptUser
 from harness.machine import LINGER_S, Share, shortfalls, this_machine
 from harness.preflight.disk import Forecast, as_dict, check_room, forecast, notable
 from harness.preflight.stamp import Permit, permit
-from harness.protocol.requests import (
-    MESSAGES_PER_SESSION_PER_SECOND,
-    REQUESTS_PER_CONNECTION_PER_MINUTE,
-)
 from harness.rundir.layout import WAITING
 from harness.units import duration_text, seconds
 from harness.workload.think import parse_think

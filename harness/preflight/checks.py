@@ -13,15 +13,15 @@ from urllib.parse import urlsplit
 from harness.config.guard import Refusal
 from harness.errors import safe_quote
 from harness.foreign import an_object, inner
-from harness.platform_api.client import CONNECTIONS, MESSAGES, REQUESTS, WORDS
-from harness.platform_api.conversations import Standing
-from harness.preflight.stamp import Learned
-from harness.preflight.trial import Trial
-from harness.protocol.requests import (
+from harness.limits import (
     CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE,
     MESSAGES_PER_SESSION_PER_SECOND,
     REQUESTS_PER_CONNECTION_PER_MINUTE,
 )
+from harness.platform_api.client import CONNECTIONS, MESSAGES, REQUESTS, WORDS
+from harness.platform_api.conversations import Standing
+from harness.preflight.stamp import Learned
+from harness.preflight.trial import Trial
 from harness.units import duration_text
 
 DOCUMENTED = MappingProxyType(

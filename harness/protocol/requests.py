@@ -3,10 +3,8 @@
 A request is a plain dict: it lives for the microseconds until it is encoded. Shapes follow what
 the vendor's mobile SDK sends; every request carries ``action``, ``token`` and ``tracingId``.
 
-The guest API's own words and documented limits.
-
-Where a fact comes from: SDK = the vendor's mobile transport SDK 2.14 and Java SDK 18.1 with its
-published schema; limits page = the vendor's "Web Messaging" limits as of October 2026.
+The guest API's own words: SDK = the vendor's mobile transport SDK 2.14 and Java SDK 18.1 with its
+published schema.
 """
 
 import hmac
@@ -66,14 +64,6 @@ class ErrorCode(IntEnum):
 
 CLOSE_GOING_AWAY = 1001
 """Ends a connection that is idle or too old."""
-
-MAX_TEXT_BYTES = 4096
-"""A text longer than this is answered with 4011 (limits page)."""
-MAX_CUSTOM_ATTRIBUTE_BYTES = 2048
-"""UTF-8 bytes of all keys and values together; more is answered with 4013 (limits page)."""
-REQUESTS_PER_CONNECTION_PER_MINUTE = 60
-MESSAGES_PER_SESSION_PER_SECOND = 5
-CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE = 1000
 
 
 Request = dict[str, Any]

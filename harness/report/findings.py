@@ -13,13 +13,10 @@ from typing import Any
 
 from harness.judge.reading import STILL_GOING, ending_words
 from harness.judge.series import Series
+from harness.limits import CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE, REQUESTS_PER_CONNECTION_PER_MINUTE
 from harness.measure import model as sample
 from harness.measure.model import COUNTERS, OPERATIONS, USUAL, Section, counters_of, ordered
 from harness.measure.recorder import service_tag
-from harness.protocol.requests import (
-    CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE,
-    REQUESTS_PER_CONNECTION_PER_MINUTE,
-)
 from harness.report.story import Row, details, safe_text
 from harness.report.wording import (
     UNKNOWN,

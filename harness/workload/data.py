@@ -31,6 +31,7 @@ from random import Random
 from types import MappingProxyType
 
 from harness.errors import ConfigError
+from harness.limits import MAX_TEXT_BYTES
 
 
 def read_text(file: Path) -> str:
@@ -166,10 +167,6 @@ def _columns(cells: Sequence[str], place: str) -> tuple[str, ...]:
         if columns.count(column) > 1:
             raise ConfigError(f"{place}: column {column!r} is there twice")
     return columns
-
-
-# The service's documented limit (vendor's "Web Messaging" limits page, October 2026).
-MAX_TEXT_BYTES = 4096
 
 
 class Size(StrEnum):

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigError
-from harness.workload.data import MAX_TEXT_BYTES, Size, languages, read_texts, texts
+from harness.limits import MAX_TEXT_BYTES
+from harness.workload.data import Size, languages, read_texts, texts
 
 
 @pytest.mark.parametrize("language", languages())

@@ -5,11 +5,9 @@ from dataclasses import dataclass, replace
 from math import ceil, inf, sqrt
 
 from harness.errors import ConfigError, expect
+from harness.limits import CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE as CONNECTIONS_PER_MINUTE
+from harness.limits import REQUESTS_PER_CONNECTION_PER_MINUTE
 from harness.machine import LINGER_S, too_many_workers
-from harness.protocol.requests import (
-    CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE as CONNECTIONS_PER_MINUTE,
-)
-from harness.protocol.requests import REQUESTS_PER_CONNECTION_PER_MINUTE
 from harness.studies.queueing import (
     ImpatientQueue,
     Queue,

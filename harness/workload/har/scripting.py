@@ -15,8 +15,8 @@ from pathlib import Path
 
 from harness.errors import ConfigError
 from harness.foreign import an_object, inner
+from harness.limits import MAX_FILE_BYTES, MAX_TEXT_BYTES
 from harness.units import duration_text
-from harness.workload.data import MAX_TEXT_BYTES
 from harness.workload.har.reading import (
     ACTS,
     Kind,
@@ -29,7 +29,7 @@ from harness.workload.har.reading import (
     turns,
 )
 from harness.workload.har.redaction import Personal, personal_of
-from harness.workload.script.file import MAX_FILE_BYTES, read_script
+from harness.workload.script.file import read_script
 from harness.workload.script.model import DEFAULT_WITHIN, render
 
 STAND_IN = b"A stand-in for the file that was sent. "

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from math import ceil
 
 from harness.errors import ConfigError
+from harness.limits import (
+    MESSAGES_PER_SESSION_PER_SECOND,
+    REQUESTS_PER_CONNECTION_PER_MINUTE,
+    TYPING_EVERY_S,
+)
 from harness.units import duration_text
 from harness.workload.script.model import PAUSES, WAITS, Script, Step, StepKind, walk
 
-# The service's documented limits (vendor's "Web Messaging" limits page, October 2026).
-REQUESTS_PER_CONNECTION_PER_MINUTE = 60
-MESSAGES_PER_SESSION_PER_SECOND = 5
 # An idle guest asks for a sign of life so often.
 HEALTH_CHECK_EVERY_S = 60.0
-# The vendor's clients tell that the guest is typing no more often than this.
-TYPING_EVERY_S = 5.0
 
 MESSAGES = (StepKind.SAY, StepKind.CHOOSE, StepKind.JOIN, StepKind.CLEAR)
 

@@ -13,7 +13,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import ConfigError
-from harness.workload.data import MAX_TEXT_BYTES, Feeder, Row, Table, read_table, read_text
+from harness.limits import MAX_ATTRIBUTE_BYTES, MAX_FILE_BYTES, MAX_TEXT_BYTES
+from harness.workload.data import Feeder, Row, Table, read_table, read_text
 from harness.workload.script.model import (
     ACTIONS,
     COLUMN,
@@ -120,9 +121,6 @@ def _text(node: yaml.Node, name: str) -> str:
         raise ConfigError(f"{name}, line {line}: half a character (of two \\u escapes)") from None
 
 
-# The service's documented limits (vendor's "Web Messaging" limits page, October 2026).
-MAX_ATTRIBUTE_BYTES = 2048
-MAX_FILE_BYTES = 10_485_760
 OWN_ATTRIBUTE_BYTES = 64
 """Room for the run's id and the guest's name, which a run adds to find its conversations again."""
 MAX_STEPS = 100_000

@@ -114,14 +114,3 @@ def test_whatever_happens_the_account_adds_up(steps: list[str]) -> None:
 def test_a_nonsense_reply_time_is_refused() -> None:
     with pytest.raises(ConfigError, match="reply time"):
         played("    - join\n", reply_s=-1)
-
-
-def test_the_limits_are_the_protocols() -> None:
-    from harness.protocol import requests as names
-    from harness.workload.script import estimate as module
-    from harness.workload.script import file as script_file
-
-    assert module.REQUESTS_PER_CONNECTION_PER_MINUTE == names.REQUESTS_PER_CONNECTION_PER_MINUTE
-    assert module.MESSAGES_PER_SESSION_PER_SECOND == names.MESSAGES_PER_SESSION_PER_SECOND
-    assert script_file.MAX_TEXT_BYTES == names.MAX_TEXT_BYTES
-    assert script_file.MAX_ATTRIBUTE_BYTES == names.MAX_CUSTOM_ATTRIBUTE_BYTES
