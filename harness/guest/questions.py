@@ -74,7 +74,7 @@ def searching(pattern: str | re.Pattern[str]) -> Callable[[str], bool]:
 
 
 Condition = Callable[[Message], bool]
-Offers = dict[str, tuple[str, str, bool]]
+Offers = dict[str, tuple[str, Button, bool]]
 """Shown text → (payload, kind of button, whether it is a picker's)."""
 _OK = Outcome.OK  # an enum is slow to give its members
 _TIMEOUT = Outcome.TIMEOUT
@@ -465,19 +465,19 @@ def offers(message: Message) -> Offers:
             continue
         quick = part.get("quickReply")
         if type(quick) is dict:
-            _offer(offered, quick, "QuickReply")
+            _offer(offered, quick, Button.QUICK_REPLY)
         for card in (part.get("card"), *_objects(part.get("carousel"), "cards")):
             for action in _objects(card, "actions"):
                 if action.get("type") == "Postback":
-                    _offer(offered, action, "Button")
+                    _offer(offered, action, Button.BUTTON)
         for time in _objects(part.get("datePicker"), "availableTimes"):
             if type(time.get("dateTime")) is str:
-                offered[time["dateTime"]] = (time["dateTime"], "DatePicker", True)
+                offered[time["dateTime"]] = (time["dateTime"], Button.DATE_PICKER, True)
         for section in _objects(part.get("listPicker"), "sections"):
             for item in _objects(section, "items"):
                 if type(item.get("title")) is str and item["title"]:
                     payload = item["id"] if type(item.get("id")) is str else item["title"]
-                    offered[item["title"]] = (payload, "ListPicker", True)
+                    offered[item["title"]] = (payload, Button.LIST_PICKER, True)
     return offered
 
 
@@ -514,10 +514,10 @@ def choice(messages: Iterable[Message], *texts: str) -> tuple[list[tuple[str, st
     if len(texts) > 1 and any(offered[text][1] != Button.LIST_PICKER for text in texts):
         raise NotPossible("only one can be chosen", f"of {button}: {texts[0]!r}")
     chosen = [(text, offered[text][0]) for text in texts]
-    return chosen, Button(button), newest.message_id if picker else ""
+    return chosen, button, newest.message_id if picker else ""
 
 
-def _offer(offered: Offers, button: dict[str, object], kind: str) -> None:
+def _offer(offered: Offers, button: dict[str, object], kind: Button) -> None:
     text, payload = button.get("text"), button.get("payload")
     if type(text) is str and text:
         offered[text] = (payload if type(payload) is str else text, kind, False)

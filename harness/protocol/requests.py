@@ -71,13 +71,13 @@ Attributes = Mapping[str, str] | None
 
 
 class Button(StrEnum):
-    """``buttonResponse.type``: what the guest has chosen from (the published schema)."""
+    """``buttonResponse.type``: what the guest has chosen from (the published schema, whose forms no
+    guest fills in)."""
 
     QUICK_REPLY = "QuickReply"
     BUTTON = "Button"
     DATE_PICKER = "DatePicker"
     LIST_PICKER = "ListPicker"
-    FORM = "Form"
 
 
 def journey_id(token: str) -> str:
