@@ -21,8 +21,8 @@ from harness.errors import (
 )
 from harness.guest.outcomes import outcome_of, service_error
 from harness.guest.questions import Questions
-from harness.measure.model import Outcome, Question, Sample
-from harness.measure.recorder import FRAMES_EXPECTED, Recorder
+from harness.measure.model import FRAMES_EXPECTED, Outcome, Question, Sample
+from harness.measure.recorder import Recorder
 from harness.protocol.codec import (
     ConnectionClosed,
     Event,

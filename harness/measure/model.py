@@ -357,8 +357,9 @@ def _class(
     return Counter(name=name, section=section, many=many, by=by, label=label, more=more)
 
 
-USUAL = "expected"
-"""The one count of what is as it should be."""
+FRAMES_EXPECTED = "expected"
+"""Frames that were neither late nor doubled nor anything else worth a name: the one count of what
+is as it should be."""
 _COUNTERS = (
     *_of(
         Section.SESSIONS,
@@ -430,7 +431,7 @@ _COUNTERS = (
     _unusual("paced_connects", "connections that waited for the limit of connections"),
     _unusual("end_resumes", "sessions resumed only to be ended"),
     _unusual("out_of_range", "durations above two hours", "kept at the top of the scale"),
-    _unusual(USUAL, "messages that were as they should be"),
+    _unusual(FRAMES_EXPECTED, "messages that were as they should be"),
     *_of(
         Section.GUESTS,
         CountedBy.GUESTS,

@@ -23,6 +23,7 @@ from harness.measure.histogram import Durations, Histogram
 from harness.measure.model import (
     ANSWERS,
     CENSORED,
+    FRAMES_EXPECTED,
     HELD_NS,
     REPLY,
     TIMED,
@@ -40,8 +41,6 @@ GUESTS_CONNECTED = "guests_connected"
 GUESTS_JOINED = "guests_joined"
 GUESTS_REPLIED = "guests_replied"
 """Plain counts of guests that came so far, each guest once."""
-FRAMES_EXPECTED = "expected"
-"""Plain count of frames that were neither late nor doubled nor anything else worth a name."""
 REPLIES_RECEIVED = "replies_received"
 """Plain count of the other side's messages, whether or not anybody waited for them."""
 QUESTIONS_ASKED = "questions_asked"

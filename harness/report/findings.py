@@ -15,7 +15,14 @@ from harness.judge.reading import STILL_GOING, ending_words
 from harness.judge.series import Series
 from harness.limits import CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE, REQUESTS_PER_CONNECTION_PER_MINUTE
 from harness.measure import model as sample
-from harness.measure.model import COUNTERS, OPERATIONS, USUAL, Section, counters_of, ordered
+from harness.measure.model import (
+    COUNTERS,
+    FRAMES_EXPECTED,
+    OPERATIONS,
+    Section,
+    counters_of,
+    ordered,
+)
 from harness.measure.recorder import service_tag
 from harness.report.story import Row, details, safe_text
 from harness.report.wording import (
@@ -109,7 +116,7 @@ def _in_order(record: RunRecord) -> list[tuple[str, int]]:
     counts = record.forensics
     known = counters_of(Section.FORENSICS)
     names = [*known, *sorted(counts.keys() - {*known})]
-    return [(name, counts[name]) for name in names if name in counts and name != USUAL]
+    return [(name, counts[name]) for name in names if name in counts and name != FRAMES_EXPECTED]
 
 
 SWEEP: MappingProxyType[str, str] = MappingProxyType(
