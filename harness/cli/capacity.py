@@ -28,14 +28,13 @@ from harness.cli.parsing import (
     targets_option,
 )
 from harness.config.run_config import CA_FILE, SLO
-from harness.errors import ConfigError, ExitCode
+from harness.errors import ExitCode
 from harness.report.html.page import write_page
 from harness.rundir.layout import CAPACITY_PAGE
 from harness.streams import open_console, show_json
 from harness.studies.capacity import answer as answers
-from harness.studies.capacity.runner import open_search, run_level
-from harness.studies.capacity.search import AnswerKind, Raised, answer, next_rate
-from harness.supervise.children import EmbeddedSimulator
+from harness.studies.capacity.runner import open_search, run_levels
+from harness.studies.capacity.search import AnswerKind, Raised, answer
 
 
 def run(args: Namespace) -> int:
@@ -45,31 +44,8 @@ def run(args: Namespace) -> int:
     search = open_search(args)
     by = search.by
     wanted = None if args.wanted is None else by.parse(args.wanted, "--wanted")
-    options = search.options
-    simulator = None
-    again = f"harness capacity --resume {search.directory}"
-    target, ca_file = options["target"], options.get("ca_file")
-    try:
-        if target == "sim":
-            profile = ("--profile", options["sim_profile"]) if options["sim_profile"] else ()
-            simulator = EmbeddedSimulator("--limits", "off", *profile)
-            target, ca_file = simulator.start(), simulator.ca_file
-        while (load := next_rate(search.plan, search.tried)) is not None:
-            number = len(search.levels) + 1
-            with console.status(f"level {number}: {answers.figure_of(by, load)} {by.unit}"):
-                run_level(search, load, target, console.print, ca_file=ca_file)
-            answers.show_level(by, search.levels, console)
-    except ConfigError as error:
-        if not search.levels:
-            raise
-        # With this target levels have run: it is what became of the service.
-        console.print(f"stopped: {error}; go on with: {again}", style="red")
-    except KeyboardInterrupt:
-        console.print(f"stopped; go on with: {again}")
+    if not run_levels(search, console):
         return ExitCode.INTERRUPTED
-    finally:
-        if simulator is not None:
-            simulator.stop()
     result = answer(search.plan, search.tried)
     shown = answers.as_dict(
         by, result, search.levels, wanted=wanted, directory=str(search.directory)

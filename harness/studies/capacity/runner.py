@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from rich.console import Console
 
 from harness.config.guard import Intent, Rule, parse_overrides
 from harness.config.run_config import OCCUPANCY, OVER, RATE
@@ -31,6 +32,7 @@ from harness.rundir.layout import (
     write_json,
 )
 from harness.simulator import options as simulator_options
+from harness.studies.capacity.answer import figure_of, show_level
 from harness.studies.capacity.holding import Holding, Judged, Look
 from harness.studies.capacity.level import (
     GENERATORS_OWN,
@@ -39,8 +41,16 @@ from harness.studies.capacity.level import (
     look_at,
 )
 from harness.studies.capacity.models import Reading
-from harness.studies.capacity.search import AnswerKind, Raised, SearchPlan, Tried, answer, is_again
-from harness.supervise.children import Say, inspect_locustfile, watch_run
+from harness.studies.capacity.search import (
+    AnswerKind,
+    Raised,
+    SearchPlan,
+    Tried,
+    answer,
+    is_again,
+    next_rate,
+)
+from harness.supervise.children import EmbeddedSimulator, Say, inspect_locustfile, watch_run
 from harness.supervise.parameters import MASTER_ONLY, check_master, check_port
 from harness.units import seconds
 
@@ -229,7 +239,41 @@ def resume_search(directory: Path) -> Search:
     return search
 
 
-def run_level(
+def run_levels(search: Search, console: Console) -> bool:
+    """Run level after level, told on ``console``, until the answer is narrow enough.
+
+    False: somebody stopped it by hand. Raises ConfigError where not even the first level ran; what
+    keeps a later one from running ends the search, and is told.
+    """
+    by, again = search.by, f"harness capacity --resume {search.directory}"
+    target, ca_file = search.options["target"], search.options.get("ca_file")
+    simulator = None
+    try:
+        if target == "sim":
+            profile = search.options["sim_profile"]
+            more = ("--profile", profile) if profile else ()
+            simulator = EmbeddedSimulator("--limits", "off", *more)
+            target, ca_file = simulator.start(), simulator.ca_file
+        while (load := next_rate(search.plan, search.tried)) is not None:
+            number = len(search.levels) + 1
+            with console.status(f"level {number}: {figure_of(by, load)} {by.unit}"):
+                _run_level(search, load, target, console.print, ca_file=ca_file)
+            show_level(by, search.levels, console)
+    except ConfigError as error:
+        if not search.levels:
+            raise
+        # With this target levels have run: it is what became of the service.
+        console.print(f"stopped: {error}; go on with: {again}", style="red")
+    except KeyboardInterrupt:
+        console.print(f"stopped; go on with: {again}")
+        return False
+    finally:
+        if simulator is not None:
+            simulator.stop()
+    return True
+
+
+def _run_level(
     search: Search, load: float, target: str, say: Say, *, ca_file: str | None = None
 ) -> None:
     """Run one level and add it to the search; ``load`` in its unit. Raises ConfigError."""

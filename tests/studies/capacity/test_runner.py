@@ -4,20 +4,25 @@ A search looks at its files first, so that what is wrong with one is told before
 folder.
 """
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from harness.errors import ConfigError
 from harness.rundir.layout import SEARCH
+from harness.studies.capacity import runner
 from harness.studies.capacity.holding import Judged
 from harness.studies.capacity.models import Reading
 from harness.studies.capacity.runner import (
+    Search,
     _command,
     begin_search,
     check_files,
     resume_search,
+    run_levels,
 )
 from harness.studies.capacity.search import Raised
 
@@ -177,6 +182,40 @@ def test_what_is_no_search_can_not_go_on(tmp_path: Path, text: str) -> None:
     (tmp_path / SEARCH).write_text(text)
     with pytest.raises(ConfigError, match=SEARCH):
         resume_search(tmp_path)
+
+
+@pytest.mark.parametrize("end", [ConfigError("the target is gone"), KeyboardInterrupt()])
+def test_what_ends_a_search_after_a_level_leaves_what_it_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: BaseException
+) -> None:
+    levels = [
+        {"rate_per_s": 1.0, "judged": "under", "minutes": 1.5, "reason": "", "figures": {}},
+        end,
+    ]
+
+    def run_level(search: Search, *_: object, **__: object) -> None:
+        if isinstance(level := levels.pop(0), BaseException):
+            raise level
+        search.levels.append(level)
+
+    monkeypatch.setattr(runner, "_run_level", run_level)
+    search = begin_search(options(tmp_path, target="ws://127.0.0.1:1/v1"), tmp_path / "reports")
+    said = StringIO()
+    by_hand = isinstance(end, KeyboardInterrupt)
+    assert run_levels(search, Console(file=said, width=500)) is not by_hand
+    assert [level.rate for level in search.tried] == [1.0]
+    why = "stopped" if by_hand else "stopped: the target is gone"
+    assert f"{why}; go on with: harness capacity --resume {search.directory}" in said.getvalue()
+
+
+def test_a_search_without_a_level_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_level(*_: object, **__: object) -> None:
+        raise ConfigError("the target is gone")
+
+    monkeypatch.setattr(runner, "_run_level", run_level)
+    search = begin_search(options(tmp_path, target="ws://127.0.0.1:1/v1"), tmp_path / "reports")
+    with pytest.raises(ConfigError, match="the target is gone"):
+        run_levels(search, Console(file=StringIO()))
 
 
 STORY = """
