@@ -11,59 +11,24 @@ examples:
       --capacity reports/capacity-20261122-231500-ab12
 """
 
-from dataclasses import asdict
 from pathlib import Path
-from shlex import quote
 
 from harness.cli.parsing import Command, Namespace, option, reports_option, targets_option
 from harness.errors import ExitCode
-from harness.report.html.page import write_page
-from harness.rundir.layout import (
-    PLAN,
-    PLAN_PAGE,
-    PLAN_PREFIX,
-    make_run_directory,
-    new_run_id,
-    write_json,
-    write_new,
-)
 from harness.streams import open_console, print_json_text
 from harness.studies.plan.inputs import read_inputs
-from harness.studies.plan.model import plan_launch
-from harness.studies.plan.page import locustfile_of, plan_page, plan_rows, show
+from harness.studies.plan.page import show, write_plan
 
 
 def run(args: Namespace) -> int:
     """Plan, print, and write locustfile, page and JSON."""
-    inputs = read_inputs(args)
-    wanted = inputs.wanted
-    folder = args.reports / (PLAN_PREFIX + new_run_id())
-    path = args.locustfile or folder / "launch_plan.py"
-    plan = plan_launch(
-        wanted, locustfile=quote(str(path)), target=inputs.target, guarded=inputs.guarded
-    )
-    locustfile = locustfile_of(wanted, plan)
-    if args.locustfile is not None:
-        write_new(path, locustfile)
-    make_run_directory(args.reports, folder.name)
-    if args.locustfile is None:
-        write_new(path, locustfile)
-    rows = plan_rows(wanted, plan, machines=inputs.machines, arrivals=inputs.arrivals)
-    page = write_page(folder / PLAN_PAGE, plan_page(wanted, plan, rows, locustfile=locustfile))
-    facts = {
-        "wanted": asdict(wanted),
-        "machines": inputs.machines,
-        "arrivals": inputs.arrivals,
-        "locustfile": str(path),
-        "plan": asdict(plan),
-    }
-    kept = write_json(folder / PLAN, facts)
+    written = write_plan(read_inputs(args), args.reports, args.locustfile)
     if args.json:
-        print_json_text(kept.read_text(encoding="utf-8"))
+        print_json_text(written.facts.read_text(encoding="utf-8"))
         return ExitCode.PASS
     console = open_console()
-    show(rows, plan, console)
-    console.print(f"locustfile  {path}\npage  {page}")
+    show(written.rows, written.plan, console)
+    console.print(f"locustfile  {written.locustfile}\npage  {written.page}")
     return ExitCode.PASS
 
 

@@ -4,6 +4,9 @@ And as a locustfile, whose guests come at whatever rate a run asks for.
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from shlex import quote
 
 from rich.console import Console
 from rich.table import Table as TerminalTable
@@ -19,12 +22,77 @@ from harness.report.html.page import (
     Tile,
     numbers,
     texts,
+    write_page,
 )
 from harness.report.wording import sentence
-from harness.studies.plan.model import SPARE, LaunchPlan, PlannedRun, Wanted, rate_text
+from harness.rundir.layout import (
+    PLAN,
+    PLAN_PAGE,
+    PLAN_PREFIX,
+    make_run_directory,
+    new_run_id,
+    write_json,
+    write_new,
+)
+from harness.studies.plan.inputs import Inputs
+from harness.studies.plan.model import (
+    SPARE,
+    LaunchPlan,
+    PlannedRun,
+    Wanted,
+    plan_launch,
+    rate_text,
+)
 from harness.units import duration_text, figure_text
 
 Rows = Sequence[tuple[str, str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A plan, and the files in which it stands."""
+
+    plan: LaunchPlan
+    rows: Rows
+    locustfile: Path
+    page: Path
+    facts: Path
+    """all of it as JSON"""
+
+
+def write_plan(inputs: Inputs, reports: Path, locustfile: Path | None) -> Written:
+    """Plan, and write page and JSON into a folder of ``reports``; the locustfile too, or elsewhere.
+
+    Raises ConfigError for what can't be planned, before anything is written, and for a locustfile
+    that is there already.
+    """
+    wanted = inputs.wanted
+    folder = reports / (PLAN_PREFIX + new_run_id())
+    path = locustfile or folder / "launch_plan.py"
+    plan = plan_launch(
+        wanted, locustfile=quote(str(path)), target=inputs.target, guarded=inputs.guarded
+    )
+    text = locustfile_of(wanted, plan)
+    if locustfile is not None:  # where it is refused there is no folder
+        write_new(path, text)
+    make_run_directory(reports, folder.name)
+    if locustfile is None:
+        write_new(path, text)
+    rows = plan_rows(wanted, plan, machines=inputs.machines, arrivals=inputs.arrivals)
+    facts = {
+        "wanted": asdict(wanted),
+        "machines": inputs.machines,
+        "arrivals": inputs.arrivals,
+        "locustfile": str(path),
+        "plan": asdict(plan),
+    }
+    return Written(
+        plan=plan,
+        rows=rows,
+        locustfile=path,
+        page=write_page(folder / PLAN_PAGE, plan_page(wanted, plan, rows, locustfile=text)),
+        facts=write_json(folder / PLAN, facts),
+    )
 
 
 def show(rows: Rows, plan: LaunchPlan, console: Console) -> None:
