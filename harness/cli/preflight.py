@@ -12,21 +12,18 @@ examples:
   harness preflight --target 'ws://127.0.0.1:8080/v1?deploymentId=UUID' --no-guest
 """
 
-import platform
-from pathlib import Path
-
 from rich.text import Text
 
 from harness.cli.parsing import Command, Namespace, option, reports_option, targets_option
 from harness.config.run_config import CA_FILE, ORIGIN
-from harness.config.target import Terms, resolve_target
+from harness.config.target import resolve_target
 from harness.errors import ExitCode
-from harness.preflight.checks import FAIL, OK, SKIPPED, WARN, Check, check_calibration
+from harness.preflight.checks import FAIL, OK, SKIPPED, WARN
 from harness.preflight.probes import Planned, check_all
 from harness.preflight.stamp import write_stamp, write_table
 from harness.rundir.layout import CALIBRATION
 from harness.streams import open_console, plain_table
-from harness.studies.calibrate.calibration import read_calibration
+from harness.studies.calibrate.calibration import check_planned
 from harness.supervise.children import inspect_locustfile
 
 STYLES = {OK: "green", WARN: "yellow", FAIL: "bold red", SKIPPED: "dim"}
@@ -37,11 +34,17 @@ def run(args: Namespace) -> int:
     terms = resolve_target(args.target, args.targets, ca_file=args.ca_file, origin=args.origin)
     inspected = inspect_locustfile(args.locustfile, {}) if args.locustfile else {}
     planned = Planned(inspected=inspected, users=args.users, processes=max(1, args.processes))
+    calibrated = check_planned(
+        args.reports / CALIBRATION,
+        planned.intent,
+        processes=planned.processes,
+        tls=terms.target.scheme == "wss",
+    )
     console = open_console()
     result = check_all(
         terms,
         planned,
-        calibrated=_calibrated(args.reports / CALIBRATION, terms, planned),
+        calibrated=calibrated,
         reports=args.reports,
         quick=args.quick,
         no_guest=args.no_guest,
@@ -59,26 +62,6 @@ def run(args: Namespace) -> int:
     verdict = ("passed", "bold green") if result.passed else ("FAILED", "bold red")
     console.print(Text.assemble(("preflight  ", "dim"), verdict))
     return ExitCode.PASS if result.passed else ExitCode.PREFLIGHT
-
-
-def _calibrated(path: Path, terms: Terms, planned: Planned) -> list[Check]:
-    """Against what this machine was found to carry, if it was calibrated."""
-    if not path.is_file():
-        text = "not done: harness calibrate measures what this machine can generate"
-        return [Check("calibration", SKIPPED, text)]
-    calibration = read_calibration(path)
-    if calibration.host != platform.node():
-        return [Check("calibration", SKIPPED, f"{path} is of another machine ({calibration.host})")]
-    carried = calibration.best(tls=terms.target.scheme == "wss")
-    # Processes share the work; cores beyond those that there are carry nothing.
-    share = min(planned.processes, calibration.cores) / calibration.processes
-    return check_calibration(
-        peak_per_s=planned.intent.peak_per_s,
-        at_once=planned.intent.at_once,
-        safe_per_s=None if carried.guests is None else carried.guests.safe_per_s * share,
-        room=None if carried.sessions is None else carried.sessions.room,
-        disturbed=carried.disturbed,
-    )
 
 
 COMMAND = Command(

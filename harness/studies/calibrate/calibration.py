@@ -4,22 +4,27 @@ Kept in the reports folder, so that ``harness plan`` and ``harness preflight`` f
 is the highest of a rising load before the generator lags. People read it as a table and as a page.
 """
 
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from math import inf
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 from rich.console import Console
 from rich.table import Table as TerminalTable
 
+from harness.config.guard import Intent
 from harness.errors import ConfigError, expect
 from harness.measure.recorder import LATE_MS
 from harness.report.html.page import Items, Page, Section, Table, Tile, numbers, texts
 from harness.rundir.layout import CALIBRATION, reading, write_json, writing
+
+if TYPE_CHECKING:  # a plan needs no checks, and they take a while to import
+    from harness.preflight.checks import Check
 
 SCHEMA = 1
 QUIET = 0.1
@@ -180,6 +185,32 @@ def read_calibration(path: Path) -> Calibration:
             expect(0 < rate.per_s < inf, str(path), "rates above zero", f"{rate.per_s:g}")
     expect(bool(calibration.kinds), str(path), "what was measured", "nothing")
     return calibration
+
+
+def check_planned(path: Path, intent: Intent, *, processes: int, tls: bool) -> "list[Check]":
+    """What a run asks of this machine against the calibration at ``path``, for a preflight.
+
+    Skipped where this machine was not calibrated. Raises ConfigError where the file is no
+    calibration.
+    """
+    from harness.preflight.checks import SKIPPED, Check, check_calibration
+
+    if not path.is_file():
+        text = "not done: harness calibrate measures what this machine can generate"
+        return [Check("calibration", SKIPPED, text)]
+    calibration = read_calibration(path)
+    if calibration.host != platform.node():
+        return [Check("calibration", SKIPPED, f"{path} is of another machine ({calibration.host})")]
+    carried = calibration.best(tls=tls)
+    # Processes share the work; cores beyond those that there are carry nothing.
+    share = min(processes, calibration.cores) / calibration.processes
+    return check_calibration(
+        peak_per_s=intent.peak_per_s,
+        at_once=intent.at_once,
+        safe_per_s=None if carried.guests is None else carried.guests.safe_per_s * share,
+        room=None if carried.sessions is None else carried.sessions.room,
+        disturbed=carried.disturbed,
+    )
 
 
 ASSUMES = (
