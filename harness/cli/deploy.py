@@ -13,85 +13,34 @@ examples:
     --image harness:1 --file slo.toml -- --slo files/slo.toml --warm-up 1m
 """
 
-import secrets
-import tempfile
 from pathlib import Path
 
 from harness import deploy
 from harness.cli.parsing import Command, Namespace, argument, option, targets_option
 from harness.cli.run import COMMAND as RUN
-from harness.config.run_config import LOG_FORMAT, PARAMETERS, SEED
-from harness.deploy import FILES, Deployment
-from harness.errors import ConfigError, ExitCode
-from harness.supervise.children import inspect_locustfile
-from harness.supervise.parameters import check_numbers, parameters_of, playable
-from harness.units import seconds
-
-WRITERS = {"kubernetes": deploy.kubernetes, "compose": deploy.compose}
+from harness.config.run_config import LOG_FORMAT, PARAMETERS
+from harness.errors import ExitCode
+from harness.supervise.deployment import deployment_of, inspect_alone
+from harness.supervise.parameters import check_numbers
 
 
 def run(args: Namespace) -> int:
     """Check all that a container would refuse, and write."""
-    if decided := sorted({word.partition("=")[0] for word in args.rest} & deploy.DECIDED):
-        raise ConfigError(f"{decided[0]}: harness deploy decides this; it does not go behind --")
-    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
-        raise ConfigError(f"--out: {args.out} is there already; it was left as it is")
-    terms = deploy.read_terms(args.target, args.targets)
-    ca_file = terms.target.ca_file
-    files = deploy.read_files(
-        [args.locustfile, *args.file, *([ca_file] if ca_file else [])], args.targets
-    )
-    # The master's slots follow from it.
-    occupancy = [] if args.occupancy is None else ["--occupancy", str(args.occupancy)]
-    options = RUN.parse(f"{FILES}/{args.locustfile.name}", *args.rest)
-    parameters = {**parameters_of(args), **parameters_of(options)}
-    parameters.setdefault(SEED.variable, str(secrets.randbelow(2**31)))
-    wanted = Deployment(
-        name=args.name,
-        image=args.image,
-        workers=args.workers,
-        target=args.target,
-        locustfile=args.locustfile.name,
-        files=files,
-        parameters=parameters,
-        ca_file=ca_file.name if ca_file else "",
-        sign_ins=terms.sign_ins is not None,
-        more=(*occupancy, *args.rest),
-        log_format=args.log_format or "",
-        term_grace_s=round(seconds(args.term_grace, "--term-grace")),
-    )
+    deploy.refuse_decided(args.rest)
+    deploy.refuse_used(args.out)
+    wanted = deployment_of(args, RUN.parse(f"{deploy.FILES}/{args.locustfile.name}", *args.rest))
     check_numbers(RUN.parse(*wanted.master[1:]))
-    _inspect(wanted)
-    for path, text in WRITERS[args.what](wanted).items():
-        place = args.out / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(text if isinstance(text, bytes) else text.encode())
-    first = "README.md" if args.what == "kubernetes" else "compose.yaml"
-    print(f"wrote {args.out}; {args.out / first} says what to type")
+    inspect_alone(wanted)
+    first = deploy.write(args.what, wanted, args.out)
+    print(f"wrote {args.out}; {first} says what to type")
     if "@sha256:" not in args.image:
         print("the image has no digest: nothing holds master and workers to the same one")
     return ExitCode.PASS
 
 
-def _inspect(wanted: Deployment) -> None:
-    """Import the locustfile as a container will find it: with no other file beside it."""
-    with tempfile.TemporaryDirectory() as folder:
-        files = Path(folder) / FILES
-        files.mkdir()
-        for name, content in wanted.files.items():
-            (files / name).write_bytes(content)
-        path, script = playable(str(files / wanted.locustfile))
-        parameters = {key: text for key, text in wanted.parameters.items() if key != SEED.variable}
-        try:
-            inspect_locustfile(path, parameters, script, folder=Path(folder))
-        except ConfigError as error:
-            text = str(error).replace(f"{folder}/", "")
-            raise ConfigError(f"{text} (what it reads or imports is named by --file)") from None
-
-
 COMMAND = Command(
     run,
-    argument("what kubernetes|compose", "what to write files for", choices=WRITERS),
+    argument("what kubernetes|compose", "what to write files for", choices=deploy.WRITERS),
     argument("LOCUSTFILE", "Python, or a script (YAML)", type=Path),
     option("--target NAME", "a name from the targets file", required=True),
     targets_option(),

@@ -114,6 +114,18 @@ class Deployment:
         return ["sweep", "latest", "--derive", *signed]
 
 
+def refuse_decided(words: Iterable[str]) -> None:
+    """Raises ConfigError for an option of a run that follows from where it runs."""
+    if decided := sorted({word.partition("=")[0] for word in words} & DECIDED):
+        raise ConfigError(f"{decided[0]}: harness deploy decides this; it does not go behind --")
+
+
+def refuse_used(out: Path) -> None:
+    """Raises ConfigError for a folder in which something lies already."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"--out: {out} is there already; it was left as it is")
+
+
 def read_terms(name: str, file: Path) -> Terms:
     """A target of the file that containers can reach. Raises ConfigError."""
     terms = read_target(name, file)
@@ -435,6 +447,23 @@ them."""
         "compose.yaml": _yaml(whole, head=head),
         **{f"{FILES}/{file}": text for file, text in wanted.files.items()},
     }
+
+
+WRITERS = {"kubernetes": kubernetes, "compose": compose}
+"""Texts by path, what says what to type first."""
+
+
+def write(what: str, wanted: Deployment, out: Path) -> Path:
+    """Write the files of one of :data:`WRITERS` into a folder; the one to read first.
+
+    Raises OSError.
+    """
+    texts = WRITERS[what](wanted)
+    for path, text in texts.items():
+        place = out / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return out / next(iter(texts))
 
 
 def _composed(
