@@ -101,7 +101,7 @@ def test_a_dead_workers_signed_in_guests_are_swept_with_the_runs_own_sign_ins(
         many = 0 if left == "there" else 3
         assert running.truth()["sessions"]["open"] == many
         assert finished.record["sessions"]["leftover"] == many
-        assert ("3 are signed-in guests'" in output) == bool(many)
+        assert ("3 belong to signed-in guests" in output) == bool(many)
         assert ("run's sign-ins can't be had" in output) == bool(many)
         assert not any(jwt in output for jwt in jwts)
     finally:

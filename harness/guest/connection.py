@@ -45,7 +45,7 @@ from harness.protocol.session import (
 )
 from harness.transport.websocket import WebSocket, connect
 
-_OPEN, _CONNECTED = State.OPEN, ConnectionState.OPEN  # an enum is slow to give its members
+_OPEN, _CONNECTED = State.OPEN, ConnectionState.OPEN  # looking up a member of an enum is slow
 _TWO_DIGITS = tuple(f"{number:02x}" for number in range(256))
 UNHEARD = frozenset({State.REFUSED, State.LOST})
 """Session states in which an open connection may still be told of a session: configureSession was

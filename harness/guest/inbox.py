@@ -1,7 +1,7 @@
-"""What has come for one guest: classified, matched, measured, and kept for who waits.
+"""The frames that arrive for one guest: classified, matched, measured, and kept for its story.
 
-Runs inside the event loop. Requests that await an answer stand in :attr:`Inbox.pending` under
-their tracingId; each of them ends exactly once, with a sample that says how.
+Runs inside the event loop. Requests that await an answer are in :attr:`Inbox.pending`, by their
+tracingId; each of them ends exactly once, with one sample that has its outcome.
 """
 
 from collections import deque
@@ -51,12 +51,12 @@ from harness.transport.websocket import Waiter
 from harness.units import parse_iso
 
 KEPT = 8_192
-"""Ids of one generation; there are two, so the newest 8,192 to 16,384 messages are remembered: a
-minute of them at the highest rates of one process, for some four megabytes."""
+"""Message ids of one generation. There are two, so the newest 8,192 to 16,384 ids are remembered:
+those of a minute at the highest rates of one process, in some four megabytes."""
 
 
 class Finding(StrEnum):
-    """What a frame from the service turned out to be; the words by which frames are counted."""
+    """The kinds of frames from the service, by the names of their counters."""
 
     EXPECTED = FRAMES_EXPECTED
     LATE = "late_message"
@@ -65,9 +65,9 @@ class Finding(StrEnum):
     OUT_OF_ORDER = "out_of_order"
     """older by the service's own clock than a message that came before it"""
     CROSS_TALK = "cross_talk"
-    """another session's"""
+    """a message of another session"""
     UNASKED_CLEAR = "unasked_clear"
-    """a SessionClearedEvent though no Clear of this session had left: it proves nothing"""
+    """a SessionClearedEvent before this session sent any Clear: it proves nothing"""
     AFTER_CLEAR = "after_clear"
     """a message after SessionClearedEvent"""
     UNMATCHED = "unmatched_echo"
@@ -81,17 +81,17 @@ class Finding(StrEnum):
 class Seen:
     """The message ids that the guests of this process have seen, and who saw each first.
 
-    The service gives every message an id of its own, so one that comes to a second session is
-    cross-talk: somebody's words were shown to somebody else. (Nothing in a message names its
-    session, so this is the only way to know, and which of the two it was meant for can't be known:
-    the second to see it takes it for a reply only when no other comes.)
+    The service gives every message an id of its own, so a message that reaches two sessions is
+    cross-talk: one guest was shown the words meant for another. No field of a message names its
+    session, so this is the only way to detect it, and nothing shows for which of the two it was
+    meant. The second session takes it for a reply only if no other message comes.
     """
 
     _new: dict[str, str] = field(default_factory=dict)
     _old: dict[str, str] = field(default_factory=dict)
 
     def first(self, message_id: str, owner: str) -> str | None:
-        """Note that ``owner`` sees a message; who saw it first if it was seen before, else None."""
+        """Note that ``owner`` sees a message. Returns who saw it first; None if nobody had yet."""
         new = self._new
         before = new.get(message_id) or self._old.get(message_id)
         if before is None:
@@ -102,16 +102,16 @@ class Seen:
 
 
 REMEMBERED = 64
-"""Requests that were given up and are remembered, to know a late answer."""
+"""How many requests that were given up are remembered, to recognize a late answer."""
 
 
 Sent = tuple[str, int, int]
-"""A request on its way: the operation that it measures (``""``: none), when it was due and when it
-was sent. A plain tuple, because one is made for each message."""
+"""A request that awaits its answer: the operation that it measures (``""``: none), when it was due
+and when it was sent. A plain tuple, because one is made for each message."""
 
 
 class Pending(dict[str, Sent]):
-    """Requests in the order of sending (a dict, because one enters and leaves for each message)."""
+    """Requests in the order of sending (a dict, because each message adds and removes one)."""
 
     __slots__ = ("_given_up", "_recorder")
 
@@ -121,7 +121,7 @@ class Pending(dict[str, Sent]):
         self._given_up: set[str] | None = None
 
     def finish(self, operation: str, arrived_ns: int, seen_ns: int) -> None:
-        """The oldest request of an operation, if there is one, has ended well."""
+        """End the oldest request of an operation, if there is one, with the outcome ok."""
         for tracing_id, request in self.items():
             if request[0] == operation:
                 del self[tracing_id]
@@ -129,19 +129,19 @@ class Pending(dict[str, Sent]):
                 return
 
     def end(self, request: Sent, arrived_ns: int, seen_ns: int, outcome: Outcome) -> None:
-        """Measure one that has been taken out."""
+        """Measure a request that was taken out."""
         if request[0]:
             self._recorder.add(Sample(*request, arrived_ns, seen_ns, outcome))
 
     def give_up(self, outcome: Outcome, *, operation: str | None = None) -> None:
-        """End what is pending (of one operation, or all) with an outcome, waited until now."""
+        """End the pending requests (all, or those of one operation) with this outcome, now."""
         now = monotonic_ns()
         for tracing_id, request in list(self.items()):
             if operation is None or request[0] == operation:
                 self._give_up(tracing_id, now, outcome)
 
     def give_up_older_than(self, age_s: float) -> None:
-        """End messages whose echo has not come for so long as time-outs."""
+        """End, as time-outs, the messages and health checks that were sent longer ago than this."""
         now = monotonic_ns()
         limit = now - int(age_s * 1e9)
         for tracing_id, (operation, _, sent_ns) in list(self.items()):
@@ -151,7 +151,7 @@ class Pending(dict[str, Sent]):
                 self._give_up(tracing_id, now, Outcome.TIMEOUT)
 
     def was_given_up(self, tracing_id: str) -> bool:
-        """Whether an answer to it is late."""
+        """Whether this request was given up, so that its answer is late."""
         return self._given_up is not None and tracing_id in self._given_up
 
     def _give_up(self, tracing_id: str, now: int, outcome: Outcome) -> None:
@@ -161,19 +161,19 @@ class Pending(dict[str, Sent]):
         self.end(self.pop(tracing_id), now, now, outcome)
 
 
-_EXPECTED, _OPEN = Finding.EXPECTED, State.OPEN  # an enum is slow to give its members
+_EXPECTED, _OPEN = Finding.EXPECTED, State.OPEN  # looking up a member of an enum is slow
 _MAY_TELL_OF_A_SESSION = MessageClass.SESSION_RESPONSE.encode()
 FRAMES_KEPT = 64
-"""Outbound messages kept for a guest that doesn't look at them."""
+"""How many Outbound messages are kept for a guest that does not look at them."""
 
 
 ODD_KEPT = 8
 TIME_LENGTH = len("2026-11-28T01:02:03.456Z")
-"""Times of this form can be compared as texts; nearly all are of it."""
+"""Times in this form can be compared as texts; nearly all times have it."""
 
 
 def in_usual_form(time: str) -> str | None:
-    """A time of the service in UTC and milliseconds; None where it can't be read."""
+    """A time of the service, in UTC with milliseconds; None if it can't be read."""
     try:
         at = parse_iso(time).astimezone(UTC)
     except (OverflowError, ValueError):
@@ -182,7 +182,7 @@ def in_usual_form(time: str) -> str | None:
 
 
 def _shows(text: str, content: Sequence[Any]) -> bool:
-    """Whether a message has anything for a person to see: an answer that is blank is none."""
+    """Whether a message shows anything to a person: a blank message is no answer."""
     if text and not text.isspace():
         return True
     return any(
@@ -193,17 +193,17 @@ def _shows(text: str, content: Sequence[Any]) -> bool:
 
 
 Arrived = tuple[Message, bool, int, int, Question | None]
-"""An Outbound message, whether there is anything to see of it, when it arrived and was seen, and
-what it is thought to answer. A plain tuple, because one is made for each message."""
+"""An Outbound message, whether it shows anything, when it arrived and was seen, and the question
+that it probably answers. A plain tuple, because one is made for each message."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
 class Inbox:
-    """Receiver of one guest's frames, over all connections that follow each other.
+    """Receives one guest's frames, over all the connections that replace each other.
 
-    ``owner`` begins the tracingIds of this session and ``lane`` (which begins with it) those of
-    this connection: a session may have several. ``on_first_message`` is called with the service's
-    id of the first message of ours that it has accepted.
+    The tracingIds of this session begin with ``owner``; those of this connection begin with
+    ``lane``, which begins with ``owner`` (a session may have several connections at once).
+    ``on_first_message`` is called with the id that the service gave to the guest's first message.
     """
 
     session: SessionState
@@ -216,33 +216,34 @@ class Inbox:
     _newest: str = ""
     """the service's time of its newest message"""
     _newest_before: str = ""
-    """the same, when the last connection ended"""
+    """the same time, as it was when the last connection ended"""
     waiter: Waiter = field(default_factory=Waiter)
     pending: Pending = field(init=False)
     questions: Questions | None = None
-    """of a guest with a story; what arrives is matched to them at once"""
+    """the questions of a guest with a story; each arriving message is matched to them at once"""
     answers: dict[str, Other | ServiceError | None] = field(default_factory=dict)
-    """what :meth:`want` asked for, by tracingId or attachment id"""
+    """the answers that :meth:`want` asked for (None: not here yet), by tracingId or attachment
+    id"""
     answered_ns: int = 0
-    """when the newest of these arrived"""
+    """when the newest of these answers arrived"""
     replies: deque[Arrived] | None = None
-    """messages of the other side that nobody has looked at, the oldest first"""
+    """messages of the other side that the story has not looked at, oldest first"""
     doubtful: Arrived | None = None
-    """the newest message that another session saw first: a reply only for want of another"""
+    """the newest message that another session saw first: it is a reply only if no other comes"""
     response: SessionResponse | None = None
     configure_id: str = ""
-    """of the newest configureSession of this connection: only its answer is taken for one"""
+    """tracingId of this connection's newest configureSession: only its answer counts"""
     unanswered_configures: tuple[tuple[str, int], ...] = ()
-    """the configureSessions that may have left and were not answered, on this connection or on one
-    before it: tracingId and when it left"""
+    """the configureSessions that may have been sent and were not answered, on this connection or an
+    earlier one: tracingId and time of sending"""
     failure: ServiceError | None = None
-    """The newest error answer, until somebody takes it."""
+    """the newest error answer, until it is taken"""
     odd: deque[str] | None = None
-    """what came that is not understood, in words; see :meth:`take_odd`"""
+    """unknown frames, in words; see :meth:`take_odd`"""
     clear_id: str = ""
-    """of the newest Clear of this connection"""
+    """tracingId of this connection's newest Clear"""
     foreign_clear: bool = False
-    """the echo of a Clear that is none of ours has come: so may be the event that follows"""
+    """the echo of another's Clear has come: the event that follows may be another's too"""
     _cleared_ns: int = 0
     lost_ns: int = 0
     """when the last connection ended"""
@@ -253,14 +254,14 @@ class Inbox:
         self.pending = Pending(self._recorder)
 
     def begin(self) -> None:
-        """A new connection begins; what has come and was not looked at is kept."""
+        """A new connection begins; messages that the story has not looked at are kept."""
         self.session.connection = ConnectionState.OPEN
         self.closed_code, self.close_reason = None, ""
         self.response = self.failure = None
         self.configure_id = ""
 
     def end(self) -> None:
-        """There is no connection any more; why there is none does not change."""
+        """There is no connection any more. (A known reason for that stays.)"""
         if self.session.connection is ConnectionState.OPEN:
             self.session.connection = ConnectionState.LOST
 
@@ -269,13 +270,14 @@ class Inbox:
         self.answers[key] = None
 
     def forget(self, key: str) -> None:
-        """Nobody waits for this answer any more."""
+        """Drop this answer: the story no longer waits for it."""
         self.answers.pop(key, None)
 
     def add_missed(self, message: Message, at_ns: int) -> bool:
         """Take in a message from the history; True if it had not come on the connection.
 
-        One older than what has come is known: ids are not remembered for a whole soak.
+        A message older than the newest one of the last connection is known already (ids are not
+        remembered for a whole soak).
         """
         if message.time is not None:
             time = in_usual_form(message.time)
@@ -287,10 +289,10 @@ class Inbox:
         return False
 
     def note_answered(self, tracing_id: str) -> None:
-        """One of :attr:`unanswered_configures` was dealt with, or has not left after all.
+        """One of :attr:`unanswered_configures` was answered, or was not sent after all.
 
-        An answer that comes after our Clear has left does not tell which of the two the service
-        has carried out first.
+        An answer that comes after our Clear was sent does not count: the service may have carried
+        out either of the two first.
         """
         if self.unanswered_configures and self.session.state not in AWAITS_CLEARED | CLEARED:
             self.unanswered_configures = tuple(
@@ -298,18 +300,18 @@ class Inbox:
             )
 
     def detach(self) -> None:
-        """Tell nobody any more."""
+        """Call nobody back any more."""
         self.on_first_message = None
 
     # Called by the connection.
 
     def on_frame(self, data: bytes, arrived_ns: int, seen_ns: int) -> bool:
-        """One frame from the service; whether somebody may wait for it."""
+        """Take in one frame from the service; True if the story may be waiting for it."""
         try:
             event = decode(data)
         except RemoteProtocolError:
             self._recorder.count(Finding.BAD)
-            if _MAY_TELL_OF_A_SESSION in data:  # however damaged it is
+            if _MAY_TELL_OF_A_SESSION in data:  # damaged, it may still mean that a session is open
                 self.session.receive(Receive.ANOTHER_CONFIGURED)
                 return True
             return False
@@ -323,7 +325,7 @@ class Inbox:
         return True
 
     def wake(self) -> None:
-        """Let the story go on, at once; the last thing of a turn of the event loop."""
+        """Let the story go on at once; called last in a turn of the event loop."""
         self.waiter.wake()
 
     def on_end(self, code: int | None, reason: str) -> None:
@@ -334,14 +336,14 @@ class Inbox:
         self.closed_code, self.close_reason = code, reason
         if self.session.state not in ENDED:
             self.session.receive(Receive.CONNECTION_LOST)
-        self.pending.give_up(Outcome.LOST)  # the proof of the end answers nothing else
+        self.pending.give_up(Outcome.LOST)  # a proof of the session's end answers no other request
         self.waiter.close()
         self.waiter.notify()
 
     # Messages.
 
     def _on_message(self, message: Message, arrived_ns: int, seen_ns: int) -> bool:
-        # Taken apart at once: to read eight fields of a named tuple by their names costs more.
+        # Unpacked at once: reading eight fields of a named tuple by name costs more.
         direction, _, text, message_id, tracing_id, presence, typing, _, response, time, content = (
             message
         )
@@ -357,7 +359,7 @@ class Inbox:
                 finding = Finding.OUT_OF_ORDER
             else:
                 self._newest = time
-        # Without a word of who said it, our own tracingId tells that it is an echo of ours.
+        # If it has no direction, a tracingId of ours shows that it is our own echo.
         if awaited := direction == "Outbound" or not (
             direction == "Inbound" or (tracing_id or "").startswith(self.owner)
         ):
@@ -371,7 +373,7 @@ class Inbox:
             elif not typing:
                 self._keep(message, _shows(text, content), arrived_ns, seen_ns)
         elif presence == "Clear":
-            awaited = True  # though it proves nothing by itself
+            awaited = True  # the story waits for it, though alone it proves nothing
             if tracing_id == self.clear_id:
                 self.session.receive(Receive.CLEAR_ECHOED)
             elif tracing_id and not tracing_id.startswith(self.owner):
@@ -392,7 +394,7 @@ class Inbox:
         return awaited
 
     def _unwanted(self, message: Message, before: str, arrived_ns: int, seen_ns: int) -> Finding:
-        """One of the other side that somebody has seen before."""
+        """A message of the other side whose id was seen before."""
         if before == self.lane:
             return Finding.DUPLICATE
         if _shows(message.text, message.content):
@@ -400,7 +402,7 @@ class Inbox:
         return Finding.CROSS_TALK
 
     def _keep(self, message: Message, shows: bool, arrived_ns: int, seen_ns: int) -> None:
-        """Keep one of the other side; ``shows``: whether there is anything to see of it."""
+        """Keep a message of the other side; ``shows``: whether a person sees anything of it."""
         if self.replies is None:
             self.replies = deque(maxlen=FRAMES_KEPT)
         question = None
@@ -410,7 +412,7 @@ class Inbox:
         self._recorder.replies_received += 1
 
     def _unawaited(self, tracing_id: str, message: Message, finding: Finding) -> Finding:
-        """The echo of something that is not pending (any more)."""
+        """Take in the echo of a request that is not pending (any more)."""
         if not tracing_id:
             if message.is_response:
                 return Finding.LATE
@@ -419,13 +421,13 @@ class Inbox:
             return Finding.LATE
         if tracing_id.startswith(self.lane):
             return Finding.DUPLICATE
-        # An echo of another connection of the same session is none of our business.
+        # The echo of a request of another connection of this session is handled there.
         return finding if tracing_id.startswith(self.owner) else Finding.CROSS_TALK
 
     def _on_other(self, event: Event, arrived_ns: int, seen_ns: int) -> Finding:
         if isinstance(event, SessionCleared):
             if not self.session.receive(Receive.CLEARED):
-                # It names no session: without a Clear of ours it may be another one's.
+                # It names no session: if we sent no Clear, it may be another session's.
                 again = self.session.state in CLEARED
                 return Finding.DUPLICATE if again else Finding.UNASKED_CLEAR
             self._cleared_ns = arrived_ns
@@ -457,7 +459,7 @@ class Inbox:
     def _on_answer(
         self, answer: Other | ServiceError, tracing_id: str | None, arrived_ns: int
     ) -> Finding:
-        """Something that only matters to who asked for it."""
+        """Take in an answer that concerns only the request that asked for it."""
         known = self.pending.pop(tracing_id or "", None) is not None
         key = tracing_id
         if isinstance(answer, Other) and key is None:
@@ -475,7 +477,7 @@ class Inbox:
         if response.tracing_id:
             self.note_answered(response.tracing_id)
         if not response.connected:  # the answer to closeSession
-            if response.tracing_id == self.configure_id:  # no, it is ours
+            if response.tracing_id == self.configure_id:  # no, it answers our configureSession
                 self.session.receive(Receive.ANOTHER_CONFIGURED)
             other = Other("SessionResponse", {}, response.tracing_id)
             return self._on_answer(other, response.tracing_id, arrived_ns)
@@ -506,7 +508,7 @@ class Inbox:
         tracing_id = failure.tracing_id
         refused = error.code < 500 or 4000 <= error.code < 5000
         if tracing_id and (refused or failure.of_session):
-            self.note_answered(tracing_id)  # by an error of its own it may be carried out still
+            self.note_answered(tracing_id)  # (after a 5xx the service may still carry it out)
         if tracing_id in self.answers:
             return self._on_answer(error, tracing_id, arrived_ns)
         if tracing_id == self.clear_id and self.session.state in CLEARED:
@@ -524,7 +526,7 @@ class Inbox:
             self.pending.end(request, arrived_ns, seen_ns, outcome)
             if self.questions is not None:
                 self.questions.fail(request[2], arrived_ns, seen_ns, outcome)
-        elif tracing_id:  # nobody waits for it any more, or nobody here ever did
+        elif tracing_id:  # its request was given up, or was never one of ours
             late = tracing_id.startswith(self.owner) or self.pending.was_given_up(tracing_id)
             if late and isinstance(error, SessionExpired):
                 self._on_expired(error.text)
@@ -534,12 +536,12 @@ class Inbox:
             return Finding.EXPECTED
         self.failure = error
         if request is None:
-            if self.questions is not None:  # all that was sent has its echo: what else is open?
+            if self.questions is not None:  # every message has its echo, so it answers a question
                 self.questions.fail_only(arrived_ns, seen_ns, outcome_of(error))
             return Finding.UNMATCHED
         operation = request[0]
         if operation == "session_open":
-            # What names no request may be the answer to another one: it refuses nothing.
+            # An error that names no request may answer another request: it refuses nothing.
             known = Receive.REFUSED if by_name and refused else Receive.UNCLEAR
             self.session.receive(known)
         elif operation == "resume":
@@ -549,7 +551,7 @@ class Inbox:
         return Finding.EXPECTED
 
     def _note_odd(self, event: Unknown) -> None:
-        """Keep what it says, for who waits in vain and wants to know what did come."""
+        """Keep the text of an unknown frame: a wait that times out shows what did come."""
         if self.odd is None:
             self.odd = deque(maxlen=ODD_KEPT)
         name = safe_quote(event.message_class or "no class")
@@ -557,7 +559,7 @@ class Inbox:
         self.odd.append(f"a frame of {name}{text}")
 
     def take_odd(self) -> tuple[str, ...]:
-        """What came that is not understood, and was not told yet."""
+        """The unknown frames that no error has shown yet, in words."""
         odd, self.odd = tuple(self.odd or ()), None
         return odd
 

@@ -1,12 +1,14 @@
-"""How things end, in the fixed words by which they are counted.
+"""How requests, sessions, stories and guests end, in the fixed words by which they are counted.
 
-The one place that derives them: from an error to the outcome of what it answered; from what is
-known of a session (the table of :mod:`harness.protocol.session`) to its ending, and from that to
-its stage in the ledger, where only a proof takes it off the list of leftovers; from a story's error
-to how the story ended and where in the user's own files.
+The one place that derives
 
-A guest is *served* when it came in, its story finished, all its questions were answered, all that
-it waited for came, and its session was cleared with proof.
+* from an error, the outcome of the request that it answers;
+* from a session's state (the table of :mod:`harness.protocol.session`), its ending, and from that
+  its stage in the ledger, where only a proof takes it off the list of leftovers;
+* from a story's error, how the story ended, and where in the user's own files.
+
+A guest is *served* if it came in, its story finished, all its questions were answered, every
+message that it waited for came, and its session was cleared with proof.
 """
 
 import os
@@ -53,11 +55,11 @@ from harness.protocol.session import CLEARABLE, CLEARED, SessionState, State
 
 
 class Ending(StrEnum):
-    """How an attempt to end a session came out: the one table of endings.
+    """The result of an attempt to end a session: the one table of endings.
 
-    ``words`` are what became of sessions that ended so, the predicate of a sentence. ``stage`` is
-    that of the ledger, where LOST is no proof and leaves the session on the list, and ``reason``
-    what the ledger keeps with it.
+    ``words`` say what became of such sessions, as the predicate of a sentence. ``stage`` is the
+    session's stage in the ledger after it (LOST is no proof: the session stays a leftover), and
+    ``reason`` is what the ledger keeps with it.
     """
 
     words: str
@@ -69,7 +71,7 @@ class Ending(StrEnum):
     GONE = "gone", "were over already: the service no longer knew them", Stage.CLEARED
     ENDED = "ended", "were ended by the service, as a resume has shown", Stage.ENDED, "expired"
     NEVER = "never_configured", "never came to be", Stage.NEVER_CONFIGURED, ""
-    """nothing that could make a session left, or all of it was refused"""
+    """no request that could open a session was sent, or all of them were refused"""
     EXPIRED = "expired", "are said to have expired, but no resume has shown it"
     REFUSED = (
         "clear_refused",
@@ -94,8 +96,8 @@ class Ending(StrEnum):
     UNREACHABLE = "unreachable", "could not be reached: no connection to the service"
     SIGNED_IN = (
         "signed_in",
-        "are signed-in guests', whom the service only knows by a valid sign-in: give theirs with "
-        "--sign-ins FILE, or else only --platform can end their conversations",
+        "belong to signed-in guests, whom the service only knows by a valid sign-in: give theirs "
+        "with --sign-ins FILE, or end their conversations with --platform",
     )
     ERROR = "service_error", "were answered with an error"
 
@@ -115,7 +117,7 @@ class Ending(StrEnum):
 
 
 def connect_outcome(error: BaseException) -> Outcome:
-    """The word by which a connection that could not be made is counted."""
+    """The outcome by which a failed connection attempt is counted."""
     if was_cut(error):
         return Outcome.CUT_SHORT
     if isinstance(error, Timeout):  # the story's own
@@ -129,7 +131,7 @@ def connect_outcome(error: BaseException) -> Outcome:
 class _Answer(NamedTuple):
     outcome: Outcome
     ending: Ending
-    """where it answers the ending of a session"""
+    """if it answers the attempt to end a session"""
     words: str = ""
     """why a story broke off"""
 
@@ -137,7 +139,7 @@ class _Answer(NamedTuple):
 _ANSWERS: Mapping[type[ServiceError], _Answer] = {
     RateLimited: _Answer(Outcome.RATE_LIMITED, Ending.RATE_LIMITED, "rate limited"),
     SessionExpired: _Answer(Outcome.EXPIRED, Ending.EXPIRED, "the session expired"),
-    # The connection is none of the session's, if there still is one.
+    # The connection no longer belongs to the session, if that still exists.
     SessionNotFound: _Answer(
         Outcome.SERVICE_ERROR, Ending.CUT, "the service no longer knew the session"
     ),
@@ -148,12 +150,12 @@ _ANSWERS: Mapping[type[ServiceError], _Answer] = {
 
 
 def ending_of(error: ServiceError) -> Ending:
-    """The word for an error answer to the ending of a session."""
+    """The ending for an error that answers the attempt to end a session."""
     return _ANSWERS[type(error)].ending
 
 
 def outcome_of(error: Exception) -> Outcome:
-    """The word by which what went wrong is counted where a request was to be answered."""
+    """The outcome by which a request is counted that ended with this error."""
     if isinstance(error, ServiceError):
         return _ANSWERS[type(error)].outcome
     if isinstance(error, ReplyTimeout):
@@ -164,14 +166,14 @@ def outcome_of(error: Exception) -> Outcome:
 
 
 def sign_in_outcome(error: Exception) -> Outcome:
-    """The word by which a guest is counted who could not be signed in."""
+    """The outcome by which a guest is counted who could not be signed in."""
     if isinstance(error, TransportError):
         return connect_outcome(error)
     return outcome_of(error) if isinstance(error, ServiceError) else Outcome.REFUSED
 
 
 def service_error(failure: Failure) -> ServiceError:
-    """The error answer as the exception that says what it means."""
+    """The exception that an error answer stands for."""
     code, text, tracing_id = failure.code, failure.text, failure.tracing_id
     if code in (ErrorCode.TOO_MANY_REQUESTS, ErrorCode.REQUEST_RATE_TOO_HIGH):
         return RateLimited(code, text, tracing_id, retry_after_s=failure.retry_after_s or 1.0)
@@ -190,15 +192,15 @@ STORY_ENDS: tuple[type[HarnessError], ...] = (
     RemoteProtocolError,
     NotPossible,
 )
-"""What may end a guest's story without being an error of the harness: it is measured already."""
+"""Exceptions that end a guest's story and are measured already: no errors of the harness."""
 
 
 UNSETTLED = frozenset({Ending.CUT, Ending.UNREACHABLE, Ending.EXPIRED, Ending.UNCONFIRMED})
-"""After these a new connection may still tell what became of the session."""
+"""After these endings a new connection may still show what became of the session."""
 
 
 def ending_of_state(session: SessionState) -> Ending | None:
-    """The ending that the state alone tells; None where Clear has to be sent to know one."""
+    """The ending that follows from the state alone; None if Clear must be sent first."""
     if session.never_existed:
         return Ending.NEVER
     if session.state in CLEARED:
@@ -209,7 +211,8 @@ def ending_of_state(session: SessionState) -> Ending | None:
 
 
 def settled(before: Ending, resumed: Ending) -> Ending:
-    """The ending of a session that ended ``before`` so and was then resumed, with that result."""
+    """The final ending of a session: ``before`` is that of the first attempt, ``resumed`` the
+    result of the resume after it."""
     return Ending.ENDED if before is Ending.EXPIRED and resumed is Ending.GONE else resumed
 
 
@@ -223,11 +226,11 @@ class Story(StrEnum):
     TALKING = "talking"
     """it has joined or said something: there may be a conversation"""
     LEFT = "left"
-    """its session was ended, or left as it is, and it was counted"""
+    """its session was ended (or could not be), and the guest was counted"""
 
 
 class Why(StrEnum):
-    """Why a guest was not served; the first of these that happened."""
+    """Why a guest was not served: the first of these that happened."""
 
     NOT_SIGNED_IN = "not_signed_in"
     NOT_CONNECTED = "not_connected"
@@ -236,36 +239,36 @@ class Why(StrEnum):
     BROKEN_OFF = "broken_off"
     """its story broke off"""
     NO_ANSWER = "no_answer"
-    """its story finished, but not all that it asked was answered, or that it waited for came"""
+    """its story finished, but an answer that it asked for or waited for did not come"""
     NOT_CLEARED = "not_cleared"
     """there is no proof that its session ended"""
 
 
 class Killed(Exception):
-    """The locustfile itself has killed a story, while its run went on."""
+    """The locustfile itself has killed a story during the run."""
 
 
 def was_cut(error: BaseException | None) -> bool:
-    """Whether a story that ends by this was killed: the run has ended.
+    """Whether this error means that the end of the run killed the story.
 
-    Gevent's Timeout is no such end: the locustfile has given a story so much time, and no more.
+    Gevent's Timeout does not: that is a time limit of the locustfile.
     """
     return error is not None and not isinstance(error, Exception | Timeout)
 
 
 STALL_NS = 1_000_000_000
-"""By how much a wait has to be longer than any before: a stall of our own loop is no silence of the
-service, and of a few waits the newest is often a little longer than all others."""
+"""A wait in vain is longer than any before it by this much: our own loop may stall, and of a few
+waits the newest is often a little longer than all others."""
 
 
 def in_vain(waited_ns: int, slowest_ns: int) -> bool:
-    """Whether a wait that the end of the run cut was hopeless; ``slowest_ns`` is the longest that
-    one of its kind took, 0 where none has come to its end yet."""
+    """Whether a wait that the end of the run cut had lasted too long already; ``slowest_ns`` is the
+    longest wait of its kind that was met, 0 if there was none."""
     return slowest_ns > 0 and waited_ns > slowest_ns + STALL_NS
 
 
 def question_outcome(error: BaseException | None) -> Outcome:
-    """How the open questions of a story end that ends so."""
+    """The outcome of a story's open questions if the story ends with this error."""
     if was_cut(error):
         return Outcome.CUT_SHORT
     if isinstance(error, TransportError | SessionExpired | SessionNotFound):
@@ -274,7 +277,7 @@ def question_outcome(error: BaseException | None) -> Outcome:
 
 
 def reason_of(error: BaseException) -> str:
-    """Why a story broke off: few words, never an error's own text."""
+    """Why a story broke off: a few fixed words, never the error's own text."""
     if isinstance(error, NotPossible):
         return error.what
     if isinstance(error, ReplyTimeout):
@@ -282,7 +285,7 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, Killed):
         return "the locustfile killed it"
     if isinstance(error, Timeout):
-        return "the time that the locustfile gave it was over"
+        return "the locustfile's own time limit was over"
     if isinstance(error, ServiceError):
         if error.code == ErrorCode.READ_ONLY:  # also where nothing was sent that it could answer
             return "the other side had ended the conversation"
@@ -292,7 +295,7 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, TransportError):
         return "no connection could be made again"
     if isinstance(error, RemoteProtocolError):
-        return "an answer that means nothing"
+        return "an answer that could not be understood"
     return f"an error of its own, {type(error).__name__}"
 
 
@@ -315,7 +318,7 @@ def count_guest(
     ending: Ending,
     asked_nothing: bool,
 ) -> None:
-    """Count what became of a guest, once. ``missed``: how a wait in vain of its has ended."""
+    """Count what became of a guest, once. ``missed``: the outcome of its first missed answer."""
     if story is Story.LEFT:
         return
     cut = was_cut(error)
@@ -343,7 +346,7 @@ NOT_THEIRS = tuple(
     for folder in (
         str(Path(harness.__file__).parent),
         *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
-        # How gevent's compiled code names its sources: as they were where it was built.
+        # gevent's compiled code names its sources by their paths on the machine that built it.
         os.path.join("src", "gevent"),
     )
 )
@@ -351,13 +354,13 @@ NOT_THEIRS = tuple(
 
 
 def own_place(frames: traceback.StackSummary) -> tuple[str, int]:
-    """The innermost file and line that are the user's own, of a stack, outermost call first."""
+    """The innermost file and line of the user's own code in a stack (outermost call first)."""
     own = [frame for frame in frames if not frame.filename.startswith(NOT_THEIRS)] or frames
     return (Path(own[-1].filename).name, own[-1].lineno or 0) if own else ("the locustfile", 0)
 
 
 def place_of(trace: TracebackType | None) -> str:
-    """The same of an error's trace, in words; empty without one."""
+    """The innermost place of the user's own code in a trace, in words; empty without a trace."""
     if trace is None:
         return ""
     frames = traceback.StackSummary.extract(traceback.walk_tb(trace), lookup_lines=False)

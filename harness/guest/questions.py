@@ -1,18 +1,18 @@
-"""What a guest has asked, which message answers what, and what a story waits for.
+"""A guest's questions: which message answers which, and which answer the story waits for.
 
-No field of the service links an answer to a question, so the open questions of a session stand in
-a queue, and a message answers the oldest. Where it is not sure which one it answers, the match is
-*ambiguous*: it is counted, and its time is in no figure. It is sure only when one question is open
-and nothing else can have brought the message:
+No field of the service links an answer to a question. So the open questions of a session form a
+queue, and a message answers the oldest. A match that is not certain is *ambiguous*: it is counted,
+and its time is in no figure. A match is certain only if one question is open and nothing else can
+have caused the message. It is ambiguous if
 
-* two open questions: whose the next message is can't be known;
-* an answer that nobody counts on may still come: the greeting of a deployment that may greet, the
-  answer to a text that expects none, the late answer to a question that timed out;
-* a further message came before the guest spoke again: which of the two was the answer?
+* two questions are open: the message may answer either;
+* an unexpected answer may still come: the greeting of a deployment that may greet, the answer to a
+  text that expects none, the late answer to a question that timed out;
+* a further message came before the guest spoke again: either may be the answer;
 * further messages have come before in this session, and this question was asked so soon after one
-  that more of them may be on their way.
+  of them that more may follow.
 
-A wait for certain words, or for the whole turn, says more, and such a match is exact.
+A wait for certain words, or for the whole turn, gives an exact match.
 """
 
 import re
@@ -41,18 +41,18 @@ from harness.protocol.codec import Message
 from harness.protocol.requests import Button
 
 WITHIN_S = 0.25
-"""Of the whole process: an expression that is any good takes some microseconds."""
+"""How long a search may stop the whole process: a good expression takes some microseconds."""
 MOST_TEXT = 100_000
-"""Characters of a message that are looked at."""
+"""How many characters of a message are searched."""
 
 
 @lru_cache(maxsize=1024)
 def searching(pattern: str | re.Pattern[str]) -> Callable[[str], bool]:
-    """Whether a text holds what an expression describes, as ``re`` reads it.
+    """A search for a regular expression of ``re`` in a text: True if the text contains a match.
 
-    With a time limit: some expressions need years for some texts (``(a+)+$`` is one), and a search
-    that can't be stopped would let the process stand still, and no Clear would leave. Raises
-    ConfigError for what is none; the search raises NotPossible when it takes too long.
+    It has a time limit: some expressions need years for some texts (``(a+)+$`` is one), and an
+    endless search would stop the process, so that no Clear could be sent. Raises ConfigError for an
+    invalid expression; the search raises NotPossible if it takes too long.
     """
     try:
         plain = re.compile(pattern)
@@ -76,10 +76,10 @@ def searching(pattern: str | re.Pattern[str]) -> Callable[[str], bool]:
 Condition = Callable[[Message], bool]
 Offers = dict[str, tuple[str, Button, bool]]
 """Shown text → (payload, kind of button, whether it is a picker's)."""
-_OK = Outcome.OK  # an enum is slow to give its members
+_OK = Outcome.OK  # looking up a member of an enum is slow
 _TIMEOUT = Outcome.TIMEOUT
 STAMPS_DIFFER_NS = 100_000
-"""A kernel's stamp is converted between clocks, and may fall a little before its cause."""
+"""A kernel's stamp is converted between clocks; it can lie this much before the send it answers."""
 
 
 class Phase(Enum):
@@ -88,9 +88,9 @@ class Phase(Enum):
     SILENT = "has not spoken"
     TALKING = "talking"
     CLOSED = "listening"
-    """its story has ended: what comes now answers nothing that is open"""
+    """its story has ended: a message now answers no open question"""
     OVER = "leaving"
-    """the session is being cleared, and nothing counts any more"""
+    """the session is being cleared; messages no longer count"""
 
 
 _TALKING, _OVER = Phase.TALKING, Phase.OVER
@@ -98,22 +98,22 @@ _TALKING, _OVER = Phase.TALKING, Phase.OVER
 
 @dataclass(slots=True, eq=False)
 class Questions:
-    """The questions of one session: what must be answered, and what may be."""
+    """The questions of one session: those that must be answered, and those that may be."""
 
     _recorder: Recorder
     _silence_ns: int
-    """after so long without a message the other side has said all"""
+    """after this silence the other side has said all"""
     open: list[Question] = field(default_factory=list)
-    """what must be answered, oldest first"""
+    """questions that must be answered, oldest first"""
     _possible: list[Question] = field(default_factory=list)
-    """what may be: a greeting that is not known to come, what has timed out, what expects
-    nothing. It takes a message only when nothing is open."""
+    """questions that may be answered: a greeting that may not come, a question that has timed out,
+    a text that expects no answer. They take a message only when no question is open."""
     newest: Question | None = None
-    """what was asked last, open or answered"""
+    """the question asked last, open or answered"""
     _latest: Question | None = None
-    """what was answered last"""
+    """the question answered last"""
     _unmeasured: Question | None = None
-    """the same, as long as it may still turn out not to be sure"""
+    """the question answered last, while its match may still become ambiguous"""
     _before_ns: int = 0
     """when the question before the newest was sent"""
     _last_ns: int = 0
@@ -125,12 +125,12 @@ class Questions:
     unexplained: int = 0
     """messages after the story's end that nothing explains"""
     missed: Outcome | None = None
-    """how the first question or wait ended that had nothing, if there is one"""
+    """how the first question or wait without an answer ended, if there was one"""
 
-    # What the guest does.
+    # The guest's side.
 
     def ask(self, operation: str, due_ns: int, sent_ns: int) -> Question:
-        """Something has left that must be answered."""
+        """A message was sent that must be answered."""
         unmeasured = self._unmeasured
         if unmeasured is not None:
             self._unmeasured = None
@@ -147,23 +147,24 @@ class Questions:
 
     @property
     def asked_nothing(self) -> bool:
-        """Whether the guest has asked nothing itself; that it may be greeted is no question."""
+        """Whether the guest has asked no question (a possible greeting is none)."""
         return self.newest is None or self.newest.operation == GREETING
 
     def may_answer(self, operation: str, due_ns: int, sent_ns: int) -> None:
-        """Something has left that may be answered, but need not be."""
+        """A message was sent that may be answered, but need not be."""
         self._measure()
         self._possible.append(Question(operation, due_ns, sent_ns))
 
     @property
     def longest_ns(self) -> int:
-        """From asking a question to its answer, the last one's, or to the answer of the next."""
+        """The longest time from a question to its own answer or to that of the next question."""
         latest = self._latest
         took_ns = 0 if latest is None else latest.arrived_ns - latest.sent_ns
         return max(self._span_ns, took_ns)
 
     def measure(self, limit_ns: int) -> None:
-        """Measure what was answered before then, unless the story waits for certain words of it."""
+        """Measure the question answered last, if that was before ``limit_ns`` and the story waits
+        for no certain words of it."""
         question = self._unmeasured
         if question and question.content is not Wait.OPEN and question.arrived_ns < limit_ns:
             self._measure()
@@ -181,7 +182,7 @@ class Questions:
             self._recorder.talking.add(self)
 
     def expect_greeting(self) -> None:
-        """The story waits for the greeting: now it must come."""
+        """The story waits for the greeting: from now on it must be answered."""
         for question in self._possible:
             if question.operation == GREETING and question.outcome is None:
                 self._possible.remove(question)
@@ -191,7 +192,7 @@ class Questions:
                 return
 
     def end_wait(self, now_ns: int, *, greeting: bool = False) -> None:
-        """A wait is over without what it waited for: what it was for has timed out."""
+        """A wait has timed out, and with it the question that it was for."""
         question = self._waited_for(greeting)
         if question is None:
             self.note_missed(_TIMEOUT)
@@ -202,13 +203,13 @@ class Questions:
         self._miss(question, now_ns, now_ns, _TIMEOUT)
 
     def note_missed(self, outcome: Outcome) -> None:
-        """Something that the story asked or waited for has not come."""
+        """An answer that the story asked for or waited for has not come."""
         if self.missed is None:
             self.missed = outcome
 
     def missed_by(self, now_ns: int) -> Outcome | None:
-        """What was missed already, or the end of a question that has waited in vain: that the run
-        ends now is no excuse for it."""
+        """The outcome of the first missed answer; CUT_SHORT if an open question has already waited
+        longer than any answer took, so that the end of the run does not excuse it; else None."""
         slowest_ns = self._recorder.slowest_answer_ns()
         if any(in_vain(now_ns - one.sent_ns, slowest_ns) for one in self.open):
             return self.missed or Outcome.CUT_SHORT
@@ -223,11 +224,11 @@ class Questions:
         unmeasured = self._unmeasured
         if unmeasured is None or unmeasured is not self.newest:
             return None
-        # A message may have come, but not one that fits.
+        # A message may have come, but none with the words that were waited for.
         return unmeasured if unmeasured.content is Wait.OPEN else None
 
     def wait_for(self, *, content: bool, turn: bool) -> Question | None:
-        """The question that a wait is for, if it has not had its answer."""
+        """The question that a wait is for; None if the story has its answer already."""
         newest = self._changeable()
         if newest is None:
             return None
@@ -238,7 +239,7 @@ class Questions:
         return newest
 
     def _changeable(self) -> Question | None:
-        """The newest question, if the story has not had its answer and it is not measured."""
+        """The newest question, if the story has not taken its answer and it is not measured yet."""
         newest = self.newest
         if newest is None or newest.taken:
             return None
@@ -247,9 +248,9 @@ class Questions:
     def answer_by_content(
         self, arrived_ns: int, seen_ns: int, attributed: Question | None
     ) -> Question | None:
-        """A message has the words that were waited for: it answers the newest question.
+        """A message has the words that were waited for, so it answers the newest question.
 
-        ``attributed`` is what it was thought to answer.
+        ``attributed`` is the question to which the message had been matched before.
         """
         newest = self._changeable()
         if newest is None:
@@ -267,23 +268,24 @@ class Questions:
         return newest
 
     def _take_back(self, question: Question) -> None:
-        """The message that had been thought to answer it was another's."""
+        """The message that had been matched to this question answers another one."""
         if question is self._unmeasured:
             self._unmeasured = None
             question.outcome, question.messages = None, 0
             self.open.insert(0, question)
 
     def answer_doubtfully(self, arrived_ns: int, seen_ns: int) -> None:
-        """Only a message has come that another session saw first: it must do as the answer."""
+        """The only message that came is one that another session saw first: it counts as the
+        answer."""
         if self.open:
             question = self.open.pop()
             question.ambiguous = True
             self._answer(question, arrived_ns, seen_ns)
 
-    # What the service does.
+    # The service's side.
 
     def take_in(self, arrived_ns: int, seen_ns: int) -> Question | None:
-        """A message of the other side has arrived; what it answers."""
+        """A message of the other side has arrived; returns the question that it answers."""
         if self.phase is _OVER:
             return None
         self._last_ns = arrived_ns
@@ -294,10 +296,10 @@ class Questions:
         sent_ns = question.sent_ns
         if arrived_ns < sent_ns and arrived_ns < sent_ns - STAMPS_DIFFER_NS:
             for question in still_open:
-                question.ambiguous = True  # more of what came too early may be on its way
+                question.ambiguous = True  # more messages like the one before it may follow
             return self._take_in_more(arrived_ns, seen_ns)
         del still_open[0]
-        # A greeting that is known to come is known to come first.
+        # A greeting that must come comes first.
         if self._possible or (still_open and question.operation is not GREETING):
             question.ambiguous = True
         self._answer(question, arrived_ns, seen_ns)
@@ -318,7 +320,8 @@ class Questions:
             self._span_ns = arrived_ns - before_ns
 
     def _take_in_more(self, arrived_ns: int, seen_ns: int) -> Question | None:
-        """A message while nothing is open: late, possible, a further one, or unasked for."""
+        """A message while no question is open: a late answer, a possible one, a further message, or
+        one that nothing explains."""
         if self._possible:
             question = self._possible.pop(0)
             if question.outcome is not None:
@@ -345,27 +348,27 @@ class Questions:
         return latest
 
     def fail(self, sent_ns: int, arrived_ns: int, seen_ns: int, outcome: Outcome) -> None:
-        """An error has answered what was sent then."""
+        """An error has answered the message that was sent at ``sent_ns``."""
         for question in [question for question in self.open if question.sent_ns == sent_ns]:
             self.open.remove(question)
             self._miss(question, arrived_ns, seen_ns, outcome)
         self._possible = [one for one in self._possible if one.sent_ns != sent_ns]
 
     def fail_only(self, arrived_ns: int, seen_ns: int, outcome: Outcome) -> None:
-        """An error that names no request has come while none awaits its echo. It answers the open
-        question if there is exactly one; of several it can't be known which."""
+        """An error that names no request has come, and no message awaits its echo. It answers the
+        open question if there is exactly one; of several questions it may answer any."""
         if len(self.open) == 1:
             self.fail(self.open[0].sent_ns, arrived_ns, seen_ns, outcome)
 
     # The end.
 
     def close(self, now_ns: int, outcome: Outcome) -> None:
-        """The story has ended, and with it every question that is open; safe to call twice."""
+        """The story has ended, and every open question with it. May be called twice."""
         if self.phase is not _OVER:
             self.phase = Phase.CLOSED
         while self.open:
             question = self.open.pop(0)
-            self._possible.append(question)  # its answer may still come, and explains itself
+            self._possible.append(question)  # its answer may still come; then it is explained
             self._miss(question, now_ns, now_ns, outcome)
         unmeasured = self._unmeasured
         if unmeasured is None:
@@ -376,7 +379,7 @@ class Questions:
             self.miss_turn(unmeasured, now_ns, now_ns, outcome)
 
     def end_turn(self, question: Question) -> None:
-        """The other side has been silent: it has said all."""
+        """The other side was silent for long enough: its turn is over."""
         if question.outcome is _OK:
             question.taken = True
             question.content = Wait.NONE
@@ -386,14 +389,14 @@ class Questions:
     def miss_turn(
         self, question: Question, arrived_ns: int, seen_ns: int, outcome: Outcome
     ) -> None:
-        """The end of an answer was not seen, if anybody waited for it."""
+        """The end of the turn was not seen; counts only if the story waited for it."""
         if question.turn is Wait.OPEN:
             question.turn = Wait.MISSED
             stamps = question.due_ns, question.sent_ns, arrived_ns, seen_ns
             self._recorder.add(Sample(TURN, *stamps, outcome))
 
     def end(self) -> None:
-        """From now on nothing counts: the session is being cleared."""
+        """The session is being cleared: messages no longer count."""
         self.phase = _OVER
         self._measure()
         self._recorder.talking.discard(self)
@@ -409,13 +412,13 @@ class Questions:
 
 
 def condition(containing: str | None, matching: str | re.Pattern[str] | None) -> Condition | None:
-    """What a reply has to be like; None where all will do.
+    """The condition that a reply must meet; None if any reply will do.
 
-    Raises ConfigError for a wrong regular expression; one that takes too long raises NotPossible
-    when a message is looked at.
+    Raises ConfigError for an invalid regular expression; one that takes too long raises NotPossible
+    when it is tried on a message.
 
-    ``containing`` takes no notice of case, as ovotech's genesys-web-messaging-tester does not.
-    Both look at all that a reply shows: its text, and titles and choices of cards and the like.
+    ``containing`` ignores case, as ovotech's genesys-web-messaging-tester does. Both search all
+    that a reply shows: its text, and the titles and choices of cards and the like.
     """
     if containing is not None:
         wanted = containing.lower()
@@ -430,7 +433,7 @@ def condition(containing: str | None, matching: str | re.Pattern[str] | None) ->
 
 
 SHOWN_KEYS = ("title", "subtitle", "description", "text", "filename", "dateTime")
-"""Fields of rich content that a person reads, in the order in which they stand on a screen."""
+"""Fields of rich content that a person reads, in their order on a screen."""
 
 
 def readable(message: Message) -> str:
@@ -448,7 +451,7 @@ def readable(message: Message) -> str:
 
 
 def shown(message: Message) -> str:
-    """A message in an error's text."""
+    """A message as it is shown in an error."""
     text = message.text or readable(message) or message.presence or message.kind
     return repr(text if len(text) <= 60 else text[:59] + "…")
 
@@ -457,7 +460,7 @@ def offers(message: Message) -> Offers:
     """What a message offers to choose from.
 
     Quick replies, buttons of cards and carousels, the times of a date picker and the items of a
-    list picker; what a button only links to is no choice.
+    list picker. A button that only opens a link is no choice.
     """
     offered: Offers = {}
     for part in message.content:
@@ -482,7 +485,7 @@ def offers(message: Message) -> Offers:
 
 
 def _objects(holder: object, key: str) -> list[dict[str, Any]]:
-    """The objects in a list of the service's; none where it has another shape."""
+    """The objects in a list that the service sent; none if it is no list of objects."""
     items = holder.get(key) if type(holder) is dict else None
     return [item for item in items if type(item) is dict] if type(items) is list else []
 
@@ -490,7 +493,7 @@ def _objects(holder: object, key: str) -> list[dict[str, Any]]:
 def offering(messages: Iterable[Message], text: str) -> tuple[Message | None, Offers]:
     """The first of these messages that offers a text, and its offers.
 
-    None, and all that they do offer, where none offers it.
+    If none offers it: None, and the offers of all of them.
     """
     there: Offers = {}
     for message in messages:
@@ -502,8 +505,8 @@ def offering(messages: Iterable[Message], text: str) -> tuple[Message | None, Of
 
 
 def choice(messages: Iterable[Message], *texts: str) -> tuple[list[tuple[str, str]], Button, str]:
-    """What to answer with to choose these texts: (text, payload) of each, the kind of button, and
-    the id of the picker's message. NotPossible when they are not offered together."""
+    """The answer that chooses these texts: (text, payload) of each, the kind of button, and the id
+    of the picker's message. Raises NotPossible if they are not offered together."""
     newest, offered = offering(messages, texts[0])
     missing = [text for text in texts if text not in offered]
     if newest is None or missing:
@@ -527,34 +530,35 @@ FIRST = 20
 THEN_ONE_IN = 20
 LEAST_NS = 1_000_000_000
 LEAST_AT_FIRST_NS = 5_000_000_000
-"""The first guest of a process listens for so long: nothing is known yet."""
+"""How long the first guest of a process listens at least: no answer times are known yet."""
 MOST_NS = 30_000_000_000
 LOOK_NS = 200_000_000
-"""So often a listening guest asks whether it may go on."""
+"""How often a listening guest checks whether it may go on."""
 
 
 @dataclass(slots=True, eq=False)
 class Listening:
-    """Which guests of a process stay silent before they leave, to hear what nobody asked for.
+    """Chooses the guests who stay silent before they leave, and listen for unexplained messages.
 
-    Counting can't see a flow whose greeting is taken for the first answer, the first answer for the
-    second, and whose last answer comes when the guest is gone. So the first guests, and one in so
-    many after them, listen: a message then shows that answers were taken for others'.
-    ``may_go_on`` says whether nobody needs what a listening guest holds.
+    If a flow greets and the greeting is taken for the first answer, then the first answer is taken
+    for the second, and the last one comes after the guest has left; the counts can't show that. So
+    the first 20 guests, and one in 20 after them, listen: a message that comes then shows that
+    answers were matched to the wrong questions. ``may_go_on`` says whether a guest may go on
+    listening, because no other one needs its slot.
     """
 
     may_go_on: Callable[[], bool] = lambda: True
     _stories: int = 0
 
     def begins(self) -> bool:
-        """Whether the guest whose story has just finished is one of those who listen."""
+        """Whether the guest whose story has just finished has to listen."""
         number, self._stories = self._stories, self._stories + 1
         return number < FIRST or number % THEN_ONE_IN == 0
 
     def listen(
         self, recorder: Recorder, questions: Questions, rest_until: Callable[[int], None]
     ) -> None:
-        """Stay silent, if it is this guest's turn to, until something comes or the time is over."""
+        """If it is this guest's turn, stay silent until a message comes or the time is over."""
         if not self.begins():
             return
         questions.close(monotonic_ns(), Outcome.UNANSWERED)
@@ -572,6 +576,6 @@ class Listening:
                 recorder.count(HEARD)
 
     def length_ns(self, recorder: Recorder, questions: Questions) -> int:
-        """For how long: an answer that was taken for another's would come within that time."""
+        """How long to listen (ns): the answer to the last question would come within that time."""
         least = LEAST_AT_FIRST_NS if self._stories <= 1 else LEAST_NS
         return min(MOST_NS, max(least, recorder.slowest_answer_ns(), questions.longest_ns))

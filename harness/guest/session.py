@@ -6,10 +6,10 @@
         guest.say("Where is my order?")
         guest.await_reply(within="20s")
 
-A connection that is lost on the way is followed by another one with the same token, and the story
-goes on. Whatever happens inside, also a kill, the way out is the same (:mod:`harness.guest.clear`);
-it runs in a greenlet of its own, so that an impatient kill of the guest can't cut it
-short, and has a time limit for each step.
+A connection that is lost on the way is replaced by another one with the same token, and the story
+goes on. Whatever happens inside the block, even a kill, the session is ended in the same way
+(:mod:`harness.guest.clear`): in a greenlet of its own, which a kill of the guest can't cut short,
+and with a time limit for each step.
 """
 
 import contextlib
@@ -67,12 +67,12 @@ from harness.protocol.codec import Message
 from harness.protocol.session import ENDED, ConnectionState, State
 from harness.units import seconds
 
-# An enum is slow to give its members.
+# Looking up a member of an enum is slow.
 _OPEN, _CONNECTED, _TALKING = State.OPEN, ConnectionState.OPEN, Story.TALKING
 
 
 class GuestSession:
-    """One guest, from arrival to proven end: what ``self.guest()`` of a :class:`GuestUser` gives.
+    """One guest, from arrival to proven end; ``self.guest()`` of a :class:`GuestUser` returns it.
 
     ::
 
@@ -80,10 +80,10 @@ class GuestSession:
             guest.say(text)
             return guest.await_reply(within="20s")
 
-    Times are texts with a unit (``"20s"``, ``"500ms"``) or seconds. Each verb raises what the
-    service or the network did: ReplyTimeout, NotPossible, or one of the kinds of ServiceError and
-    TransportError, or RemoteProtocolError. A story need not catch them: it ends as broken off, and
-    the session is cleared. ConfigError is a mistake of the story itself.
+    Times are texts with a unit (``"20s"``, ``"500ms"``) or seconds. If the service or the network
+    fails, each method raises ReplyTimeout, NotPossible, a kind of ServiceError or TransportError,
+    or RemoteProtocolError. A story need not catch them: it then counts as broken off, and the
+    session is cleared. ConfigError is a mistake in the story itself.
 
     ``guest.step = "paying"`` names the place in the story; the report shows where stories broke
     off.
@@ -101,9 +101,9 @@ class GuestSession:
         ends_by_choice: tuple[type[BaseException], ...] = (),
         run_kills: Callable[[], bool] = lambda: True,
     ) -> None:
-        """``ends_by_choice``: exceptions by which a story ends that has come to its end.
+        """``ends_by_choice``: exceptions by which a story ends normally.
 
-        ``run_kills``: whether it is the run that kills the story, if it is killed now.
+        ``run_kills``: whether a kill at this moment is the end of the run.
         """
         self._run_kills = run_kills
         self.settings = settings
@@ -130,11 +130,11 @@ class GuestSession:
         self._replies, self._turns = settings.replies, settings.turns
         self._reply_within_ns = int(settings.reply_within_s * 1e9)
         self._met: tuple[Question, Condition] | None = None
-        """what was known by its content to be answered last, and what it had to be like"""
+        """the question that was answered last by its content, and the condition for that"""
         self._error: BaseException | None = None
-        """by which the story has ended"""
+        """the exception by which the story has ended"""
         self.step = ""
-        """where in its script the guest is, if it has one; in the end, where its story broke off"""
+        """the guest's place in its script, if it has one; at the end, where its story broke off"""
         self._newest: Message | None = None
         self._others: list[Connection] = []
         self._typing: Typing | None = None
@@ -175,7 +175,7 @@ class GuestSession:
             shielded(self._leave)
 
     def open(self) -> None:
-        """Announce the session, connect, configure.
+        """Record the session in the ledger, connect, and configure it.
 
         Raises LedgerError, TransportError, ServiceError or ReplyTimeout.
         """
@@ -244,16 +244,16 @@ class GuestSession:
     ) -> None:
         """Send a text: ``guest.say("Where is my order?")``.
 
-        It returns at once: delivery is measured when its echo comes. ``attributes`` are custom
-        attributes, ``file`` is the id that :meth:`upload` gave. With ``expect_reply=False`` nobody
-        counts on an answer (by default a reply is expected, where the run's settings don't say
-        otherwise). Raises ConfigError for a text over 4096 bytes, NotPossible for attributes over
-        the service's limit, and what came meanwhile: ConnectionLost, SessionExpired, or the
-        ServiceError that answered an earlier message.
+        It returns at once: delivery is measured when the echo arrives. ``attributes`` are custom
+        attributes, ``file`` is the id that :meth:`upload` returned. With ``expect_reply=False`` no
+        answer is expected (the default is True, unless the run's settings say otherwise). Raises
+        ConfigError for a text over 4096 bytes, NotPossible for attributes over the service's limit,
+        and for what has happened since: ConnectionLost, SessionExpired, or the ServiceError that
+        answered an earlier message.
         """
         if len(text) * 4 > MAX_TEXT_BYTES and len(text.encode()) > MAX_TEXT_BYTES:
             raise ConfigError(
-                f"a text of {len(text.encode())} bytes can't be said: at most {MAX_TEXT_BYTES}"
+                f"a text of {len(text.encode())} bytes can't be sent: at most {MAX_TEXT_BYTES}"
             )
         connection = self.connection
         if self._story is _TALKING and not attributes and not file:
@@ -272,9 +272,9 @@ class GuestSession:
     def choose(self, text: str, *more: str, expect_reply: bool | None = None) -> None:
         """Choose what the other side offers: ``guest.choose("Refund")``.
 
-        It looks at the message that was waited for last and at those that have come since. Of a
-        list picker ``more`` than one may be chosen, all in one message. Raises NotPossible when
-        none of them offers it, and what :meth:`say` does.
+        The choice may be in the last message that was waited for, or in one that has come since.
+        Several items of a list picker (``more``) are chosen in one message. Raises NotPossible if
+        no message offers the choice, and the errors of :meth:`say`.
         """
         chosen, button, parent = choice(self._looked_at(), text, *more)
         due = self._begin_speaking()
@@ -292,12 +292,12 @@ class GuestSession:
     ) -> str:
         """Wait for the reply to what was said last; its text: ``guest.await_reply(within="20s")``.
 
-        The reply is the first Outbound message after ours by arrival or, with ``containing`` or
-        ``matching`` (a regular expression), the first one that fits; case is minded by the latter
-        only. Of a card and its like, titles and choices count as its text. With ``turn`` the wait
-        goes on until the other side has said all (it was silent for ``--turn-silence``), and the
-        text is all that it said, in lines. Raises ReplyTimeout showing what did come,
-        ConnectionLost, SessionExpired, or the ServiceError that answered us.
+        The reply is the first Outbound message that arrives after ours or, with ``containing`` or
+        ``matching`` (a regular expression), the first one that fits; only ``matching`` is
+        case-sensitive. The text of a card and the like is its titles and choices. With ``turn`` the
+        wait goes on until the other side was silent for ``--turn-silence``, and the text is all
+        that it said, one message a line. Raises ReplyTimeout, which shows the messages that did
+        come, ConnectionLost, SessionExpired, or the ServiceError that answered the guest.
         """
         within_ns = self._within_ns(within)
         deadline = monotonic_ns() + within_ns
@@ -322,9 +322,9 @@ class GuestSession:
         return self._rest_of_turn(question, arrived, deadline, within_ns)
 
     def await_greeting(self, *, within: str | float | None = None) -> str:
-        """Wait for what the flow says by itself, after Join or before its first answer; its text.
+        """Wait for the flow's greeting, after Join or before its first answer; returns its text.
 
-        ``guest.await_greeting(within="20s")``. Raises what :meth:`await_reply` does.
+        ``guest.await_greeting(within="20s")``. Raises the errors of :meth:`await_reply`.
         """
         within_ns = self._within_ns(within)
         self._questions.expect_greeting()
@@ -351,10 +351,10 @@ class GuestSession:
     def _next_that(
         self, fits: Condition | None, deadline: int, seen: list[str], greeting: bool = False
     ) -> Arrived | None:
-        """The next message that fits, or None when the time is over; ``seen`` gets the others.
+        """The next message that fits, or None when the time is over. The others go to ``seen``.
 
-        Without a condition any message fits that shows something; then what is known to be a
-        greeting does not count, once a text was said, unless ``greeting`` says otherwise.
+        Without a condition, any message fits that shows something; but once the guest has said a
+        text, a message known to be a greeting does not fit, unless ``greeting`` is true.
         """
         connection = self.connection
         inbox, session = connection.inbox, connection.session
@@ -391,7 +391,7 @@ class GuestSession:
     def _rest_of_turn(
         self, question: Question | None, first: Arrived, deadline: int, within_ns: int
     ) -> str:
-        """Wait until the other side has been silent; what it said, in lines."""
+        """Wait until the other side's turn is over; returns its messages, one a line."""
         silence_ns = int(self.settings.turn_silence_s * 1e9)
         message, _, last_ns, _, _ = first
         lines = [message.text or readable(message)]
@@ -413,11 +413,11 @@ class GuestSession:
         return "\n".join(lines)
 
     def think(self, duration: str | float | None = None) -> None:
-        """Pause as a person does, for the class's ``think_time`` or ``duration``.
+        """Pause as a person does, for the class's ``think_time`` or for ``duration``.
 
         ``guest.think()`` or ``guest.think("5s")``. The next message is due when the pause is over.
         A connection that is lost meanwhile is replaced. Raises ConnectionLost or another
-        TransportError where that fails, SessionExpired, and ConfigError for what is no time.
+        TransportError if that fails, SessionExpired, and ConfigError if ``duration`` is no time.
         """
         pause_s = self._think_s() if duration is None else seconds(duration, "think")
         due = monotonic_ns() + int(pause_s * 1e9)
@@ -427,22 +427,22 @@ class GuestSession:
     def idle(self, duration: str | float) -> None:
         """Stay in session and say nothing: ``guest.idle("10m")``.
 
-        Echo requests keep the connection alive; the next message is due when that is over. Raises
-        what :meth:`think` does.
+        Echo requests keep the connection alive. The next message is due when this time is over.
+        Raises the errors of :meth:`think`.
         """
         self.think(seconds(duration, "idle"))
 
     def typing(self) -> None:
-        """Tell that the guest is typing: ``guest.typing()``.
+        """Show that the guest is typing: ``guest.typing()``.
 
-        It is sent at most once in 5 s, and once only where the deployment has switched it off.
+        Sent at most once in 5 s, and only once if the deployment has switched the indicator off.
         Raises ConnectionLost, SessionExpired or another ServiceError.
         """
         connection = self.connection
         self._typing = self._typing or Typing()
         if tracing_id := self._typing.next_id(connection, self._recorder):
             self._reconnecting.send(lambda token, _: requests.typing(token, tracing_id), "")
-            connection.inbox.pending.pop(tracing_id, None)  # answered only where it is refused
+            connection.inbox.pending.pop(tracing_id, None)  # only a refusal is answered
 
     def health_check(self, *, within: str | float = 10.0) -> None:
         """Send an echo request and wait for its answer: ``guest.health_check(within="10s")``.
@@ -463,12 +463,12 @@ class GuestSession:
         within: str | float = 30.0,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> str:
-        """Upload a file (or ``data`` under that name); the id by which to say it.
+        """Upload a file (or ``data`` under that name); returns the id that :meth:`say` takes.
 
-        ``guest.say("Here it is.", file=guest.upload("photo.png"))``. ``mime`` is its type, guessed
-        from the name otherwise; ``on_progress`` is called with the bytes sent and the bytes in all.
-        Raises ConfigError for a file that can't be read, ServiceError for one that the deployment
-        does not take, ReplyTimeout, TransportError or RemoteProtocolError.
+        ``guest.say("Here it is.", file=guest.upload("photo.png"))``. ``mime`` is its type; without
+        it, the type is guessed from the name. ``on_progress`` is called with the bytes sent and the
+        bytes in total. Raises ConfigError for a file that can't be read, ServiceError for one that
+        the deployment refuses, ReplyTimeout, TransportError or RemoteProtocolError.
         """
         content = files.read(file) if data is None else data
         self._reconnecting.keep()
@@ -503,19 +503,19 @@ class GuestSession:
         """Come back after :meth:`drop`, with the same session: measured as ``resume``.
 
         ``guest.drop(); guest.think("5s"); guest.reconnect()``. Raises TransportError, and
-        SessionNotFound where the service has forgotten the session.
+        SessionNotFound if the service no longer knows the session.
         """
         self._reconnecting.keep()
 
     def connect_again(self) -> Connection:
-        """One more connection of the same session, as of a second browser tab.
+        """Open one more connection of the same session, like a second browser tab.
 
-        ``guest.connect_again()``. The service allows three; a fourth retires the oldest. It ends
-        with the session. Raises ConnectionLost where the session is over, TransportError or
-        ServiceError.
+        ``guest.connect_again()``. The service allows three; a fourth retires the oldest. The
+        connection ends with the session. Raises ConnectionLost if the session is over,
+        TransportError or ServiceError.
         """
         if self._questions.phase is Phase.OVER or self.connection.state in ENDED:
-            raise ConnectionLost(None, "the session is over")  # this would make another one
+            raise ConnectionLost(None, "the session is over")  # configuring would open a new one
         others = self._others
         connection = Connection(
             self.settings,
@@ -531,7 +531,7 @@ class GuestSession:
         return connection
 
     def start_new(self) -> None:
-        """After the other side has ended the conversation for good: a new one, same token.
+        """Begin a new conversation with the same token, after the other side has ended the last.
 
         ``guest.start_new()``. Raises TransportError or ServiceError.
         """
@@ -541,26 +541,26 @@ class GuestSession:
             self.join()
 
     def clear(self) -> bool:
-        """End the session now; True if the service has proved it.
+        """End the session now; returns whether the service has proved its end.
 
-        ``proved = guest.clear()``. Without it, the end of the ``with`` block does the same. What
-        the service or the network does meanwhile raises nothing.
+        ``proved = guest.clear()``. Otherwise the end of the ``with`` block does the same. Raises
+        nothing if the service or the network fails.
         """
         if self._ending is None:
             self._listen()
         return self._end().proof
 
     def abandon(self) -> None:
-        """End the session of a story that has gone without leaving: it counts as cut."""
+        """End the session of a story whose greenlet died without leaving: it counts as cut."""
         self._error = self._error or GreenletExit()
         if self._story in (Story.BEGUN, Story.TALKING):
             count_story(self._recorder, self._error, self.step)
         shielded(self._leave)
 
-    # The way out.
+    # Leaving.
 
     def _listen(self) -> None:
-        """Before leaving: hear what comes that nothing of ours explains, if it is our turn to."""
+        """Before leaving, listen for unexplained messages, if it is this guest's turn."""
         listening, questions = self.settings.listening, self._questions
         if listening is not None and self._ending is None and questions.newest is not None:
             with contextlib.suppress(*STORY_ENDS):  # its story is over
@@ -598,9 +598,9 @@ class GuestSession:
     # Speaking.
 
     def _ask(self, due_ns: int, left_ns: int, expect_reply: bool | None) -> None:
-        """What was said is a question, unless nobody expects an answer.
+        """Note that a text was sent: a question, unless no answer is expected.
 
-        What our own pacing has held it back by is no part of what the guest waits.
+        The time for which our own pacing held it back is not part of the guest's wait.
         """
         if self.connection.paced_ns:
             due_ns += self.connection.paced_ns
@@ -610,7 +610,7 @@ class GuestSession:
             self._questions.may_answer(REPLY, due_ns, left_ns)
 
     def _begin_speaking(self) -> int:
-        """What comes before that; when it is due."""
+        """Prepare to send a message of the conversation; returns when it is due."""
         inbox, due = self.connection.inbox, self._spoke_due_ns or monotonic_ns()
         self._spoke_due_ns = None
         if inbox.replies or inbox.doubtful is not None:
@@ -630,7 +630,7 @@ class GuestSession:
     def _attributes(
         self, attributes: Mapping[str, str] | None, *, first: bool
     ) -> Mapping[str, str]:
-        """What goes with a message: the run's attributes with the first one, the story's always."""
+        """The attributes of a message: the story's, and with the first message the run's too."""
         ours = self.settings.first_attributes(self.connection.token) if first else {}
         if not attributes:
             return ours
@@ -646,18 +646,20 @@ class GuestSession:
     # Questions and replies.
 
     def _looked_at(self) -> list[Message]:
-        """What a guest who looks now sees of the other side, the newest first."""
+        """The messages of the other side that the guest can see now, newest first."""
         messages = [message for message, *_ in reversed(self.connection.inbox.replies or ())]
         return messages if self._newest is None else [*messages, self._newest]
 
     def _look_at_replies(self) -> None:
-        """What came without being waited for: it was measured all the same."""
+        """Take the messages that the story did not wait for (they are measured already)."""
         inbox = self.connection.inbox
         inbox.doubtful = None
         while inbox.replies:
             message = self._newest = inbox.replies.popleft()[0]
             if self._met is not None and self._met[0] is self._questions.newest:
                 question, fits = self._met
-                with contextlib.suppress(NotPossible):  # one that takes too long says nothing
+                with contextlib.suppress(
+                    NotPossible
+                ):  # a search that takes too long decides nothing
                     if fits(message):
                         question.doubt()

@@ -1,12 +1,11 @@
-"""What all guests of a run share.
+"""Settings, limits and sign-ins that all guests of a run share.
 
-The sign-ins of authenticated guests: a file of JWTs, each the key to a customer's account.
+Sign-ins of authenticated guests are a file of JWTs; each is the key to a customer's account.
 
-Keeps a guest under the service's documented limits, by waiting before it would break one.
-
-The limits are sliding windows: at most so many events in any window of that length. A window is
-kept as the times of its newest events, so it is exact; an event that has no room yet is booked for
-the moment when it has.
+A guest stays under the service's documented limits by waiting before it would break one. The limits
+are sliding windows: at most so many events in any window of that length. A window is kept as the
+times of its newest events, so it is exact; an event without room is booked for the moment when
+there is room.
 """
 
 import re
@@ -35,15 +34,15 @@ from harness.workload.data import read_text
 SECOND_NS = 1_000_000_000
 MINUTE_NS = 60 * SECOND_NS
 KEPT_FOR_LEAVING = 2
-"""Requests of each minute that a story may not use up: one for Clear, one to repeat it."""
+"""Requests of each minute that a story may not use: one for Clear, one to repeat it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What one guest may use; 0 takes a limit away."""
+    """The limits of one guest; 0 removes a limit."""
 
     requests_per_minute: int = REQUESTS_PER_CONNECTION_PER_MINUTE
-    """all requests of one connection"""
+    """of one connection, of all kinds"""
     messages_per_s: int = MESSAGES_PER_SESSION_PER_SECOND
     """texts, events and answers of one session"""
 
@@ -54,18 +53,18 @@ UNLIMITED = Budget(requests_per_minute=0, messages_per_s=0)
 
 @dataclass(slots=True, eq=False)
 class Pace:
-    """How much of its budget a guest has used lately."""
+    """Counts how much of its budget a guest has used."""
 
     _budget: Budget
     _requests: deque[int] = field(default_factory=deque)
     _messages: deque[int] = field(default_factory=deque)
 
     def begin(self) -> None:
-        """A new connection: its requests are counted anew, the session's messages are not."""
+        """A new connection begins: requests are counted from 0, the session's messages go on."""
         self._requests.clear()
 
     def book(self, now_ns: int, *, message: bool) -> int:
-        """Nanoseconds to wait before the next request may leave (it counts as sent then)."""
+        """Nanoseconds to wait before the next request may be sent (it is booked for then)."""
         at = now_ns
         limit = self._budget.requests_per_minute
         if limit:
@@ -97,7 +96,7 @@ class ConnectionBudget:
         self._times: deque[int] = deque()
 
     def acquire(self) -> float:
-        """Wait for room for one more connection; the seconds that it took."""
+        """Wait for room for one more connection; returns the seconds waited."""
         if not self.limit:
             return 0.0
         now = monotonic_ns()
@@ -108,40 +107,41 @@ class ConnectionBudget:
 
 
 LATE_WITHIN_S = 60.0
-"""Nothing is published. The gateway that the service seems to use (protocol: close codes) gives a
-request up after 29 s, and a guest waits 10 s for its session: twice, and six times as long."""
+"""The vendor publishes no figure. This is twice the 29 s after which the gateway that the service
+seems to use gives a request up (protocol: close codes), and six times the 10 s that a guest waits
+for its session."""
 REPLY_WITHIN_S = 30.0
-"""How long a wait for a reply lasts that names no time of its own."""
+"""How long a wait for a reply lasts by default."""
 Observer = Callable[[bool, bytes, int], None]
 SignIn = str | Callable[[], str]
-"""A JWT lives for 15 minutes: who may reconnect later gives a function, asked each time."""
+"""A JWT, or a function that is called for one at each connection: a JWT is valid for 15 minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestBehaviour:
-    """What all guests of a run do alike; an option of the run names each of these."""
+    """The behaviour that all guests of a run share; the run has an option for each field."""
 
     history: bool = False
-    """After a reconnect, fetch what was missed over REST."""
+    """After a reconnect, fetch the missed messages over REST."""
     auto_join: bool = False
     """Send Presence Join when a new session opens, as a widget does with autoStart on."""
     replies: bool = True
-    """Whether what a guest says expects an answer, where the story does not say otherwise."""
+    """Whether a text expects an answer, unless the story says otherwise."""
     turns: bool = False
-    """Whether a wait for a reply is one for the whole turn, where the story doesn't say."""
+    """Whether a wait for a reply lasts for the whole turn, unless the story says otherwise."""
     turn_silence_s: float = 1.0
-    """After so long without a message the other side has said all."""
+    """A turn of the other side is over after this silence."""
     library: bool = False
-    """Whether the websockets library itself makes the upgrade and reads and writes the frames."""
+    """Let the websockets library do the upgrade, and read and write the frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestSettings(GuestBehaviour):
-    """The target and how long to wait for what (seconds).
+    """The target and the time limits of guests (seconds).
 
-    ``custom_attributes`` go with the first message of each conversation; they carry the run's id,
-    by which its conversations can be found at the service afterwards. What ``tag_of`` makes of a
-    token goes with them as ``guest``, if it is given.
+    ``custom_attributes`` are sent with the first message of each conversation. They hold the run's
+    id, by which its conversations can be found at the service afterwards. If ``tag_of`` is given,
+    its value for the guest's token is sent with them as ``guest``.
     """
 
     target: Target
@@ -159,34 +159,36 @@ class GuestSettings(GuestBehaviour):
     end_backoff_s: float = 0.5
     """Pause before the second of these attempts; it doubles each time."""
     reconnect_every_s: float = 5.0
-    """After a lost connection: the first attempt at once, then one in so many seconds."""
+    """Interval of the attempts after a lost connection; the first one is made at once."""
     reconnect_within_s: float = 300.0
-    """For so long (the vendor's mobile SDK: every 5 s, up to 300 s). 0: the story ends at once."""
+    """How long to try (the vendor's mobile SDK: every 5 s, up to 300 s). 0: the story ends at
+    once."""
     max_connection_age_s: float = 0.0
-    """A connection so old is replaced in the guest's next silence, before the service ends it
-    (after 2 h, it is thought: protocol, close codes); 0: it is used until the service does."""
+    """Age at which a connection is replaced in the guest's next silence, before the service ends it
+    (probably after 2 h: protocol, close codes); 0: it is used until the service ends it."""
     health_check_every_s: float = 45.0
-    """An idle guest asks for an echo so often, as the vendor's client does; 0: never."""
+    """Interval of an idle guest's echo requests, as the vendor's client sends them; 0: none."""
     greets: bool | None = None
-    """Whether the flow says something by itself after Join, or else before its first answer;
-    None: it is not known."""
+    """Whether the flow says something by itself after Join, or otherwise before its first answer;
+    None: unknown."""
     listening: Listening | None = None
-    """Who stays silent before Clear; None: nobody."""
+    """Chooses the guests who stay silent before Clear; None: no guest does."""
     budget: Budget = DOCUMENTED
     connections: ConnectionBudget | None = None
     """New connections per minute, shared by all guests of the process."""
     custom_attributes: Mapping[str, str] = field(default_factory=dict)
     tag_of: Callable[[str], str] | None = None
     sign_in: SignIn = field(default="", repr=False)
-    """The JWT of an authenticated guest, or what gives the one of now; empty: anonymous."""
+    """The JWT of an authenticated guest, or a function that returns it; empty: anonymous."""
     observer: Observer | None = None
-    """Sees every frame: whether it goes out, its bytes, its time (monotonic nanoseconds). It has
-    no say: what it raises is lost."""
+    """Called for every frame: whether it is outgoing, its bytes, its time (monotonic nanoseconds).
+    Exceptions that it raises are ignored."""
     seen: Seen = field(default_factory=Seen)
     """Message ids, shared by all guests of the process."""
 
     def jwt(self) -> str:
-        """What to sign in with now; empty for a stranger. Raises a ServiceError if that fails."""
+        """The JWT to sign in with now; empty for an anonymous guest. Raises ServiceError,
+        TransportError or ReplyTimeout if the sign-in fails."""
         if not callable(self.sign_in):
             return self.sign_in
         try:
@@ -198,14 +200,14 @@ class GuestSettings(GuestBehaviour):
             raise ServiceError(ErrorCode.UNAUTHORIZED, why) from error
 
     def first_attributes(self, token: str) -> Mapping[str, str]:
-        """What goes with the first message of a conversation."""
+        """The custom attributes of the first message of a conversation."""
         if self.tag_of is None:
             return self.custom_attributes
         return {**self.custom_attributes, "guest": self.tag_of(token)}
 
     @property
     def address(self) -> Address:
-        """Where to dial."""
+        """The address to connect to."""
         return Address.of(self.target, self.tls)
 
 

@@ -496,7 +496,7 @@ class Wait(Enum):
     MISSED = "waited for in vain"
 
 
-_NOTHING = Wait.NONE  # an enum is slow to give its members
+_NOTHING = Wait.NONE  # looking up a member of an enum is slow
 
 
 class Question:

@@ -153,7 +153,7 @@ PLACES = 50
 """So many places of one process are told apart."""
 FOLD_AT = 4096
 """So many samples of an operation are folded at once, so that memory stays flat."""
-_NOTHING = Wait.NONE  # an enum is slow to give its members
+_NOTHING = Wait.NONE  # looking up a member of an enum is slow
 
 
 class Talking(Protocol):

@@ -367,7 +367,7 @@ def test_a_story_whose_own_time_is_over_was_not_cut_by_the_run(rig: Any) -> None
     assert taken.outcomes["reply"] == {Outcome.UNANSWERED: 1}
     (where,) = by_reason(taken.counts, STORIES_BROKEN)
     assert where.startswith("test_served.py, line ")
-    assert where.endswith(": the time that the locustfile gave it was over")
+    assert where.endswith(": the locustfile's own time limit was over")
 
 
 def test_a_story_that_the_locustfile_kills_was_not_cut_by_the_run(rig: Any) -> None:
