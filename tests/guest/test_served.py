@@ -11,6 +11,7 @@ from guest_rig import Rig
 from processes import Simulator
 from script_texts import parse_script
 
+from harness.clock import monotonic_ns
 from harness.config.target import parse_target
 from harness.errors import ConnectFailed, NotPossible, ReplyTimeout, ServiceError
 from harness.guest.player import act
@@ -293,13 +294,16 @@ def test_a_listening_guest_hears_the_answer_that_the_greeting_hid(tmp_path: Path
         taken = rig.taken()
         assert (taken.counts[LISTENED], taken.counts[HEARD]) == (1, 1)
         with rig.guest(listening=Listening(), greets=True) as guest:
+            began_ns = monotonic_ns()
             guest.say("hello")
             assert guest.await_reply(within="5s") == "You said: hello"  # and not the greeting
+            took_ms = (monotonic_ns() - began_ns) / 1e6
         taken = rig.taken()
         assert (taken.counts[LISTENED], taken.counts[HEARD]) == (1, 0)
         assert taken.outcomes["greeting"] == taken.outcomes["reply"] == {Outcome.OK: 1}
         assert (taken.histograms["reply.service"].max_ms or 0) >= 399
-        assert (taken.histograms["greeting.service"].max_ms or 999) < 300
+        # The bot's 400 ms are no part of it, on a machine that stands still neither.
+        assert 0 < taken.histograms["greeting.service"].max_ms < took_ms - 300
         rig.ledger.close()
     finally:
         flow.stop()

@@ -238,35 +238,44 @@ def test_a_second_connection_hears_the_same_and_a_fourth_retires_the_first(rig: 
 
 
 def test_idle_guests_ask_for_an_echo_off_the_critical_path(rig: Any) -> None:
+    began_ns = monotonic_ns()
     with rig.guest(health_check_every_s=0.1) as guest:
-        guest.idle("0.35s")
-    assert rig.outcomes("health_check")[Outcome.OK] in (2, 3)
+        guest.idle("1s")
+        most = (monotonic_ns() - began_ns) / 0.1e9
+    assert 2 <= rig.outcomes("health_check")[Outcome.OK] <= most
 
 
 def test_the_pace_of_a_guest_is_its_budget(rig: Any) -> None:
+    free_ns, waits_ms = 0, []
     with rig.guest(budget=Budget(messages_per_s=1)) as guest:
         for _ in range(3):
+            free_ns = max(monotonic_ns(), free_ns)  # it can't be sent sooner
             guest.say("hello")
             guest.await_reply(within="5s")
+            waits_ms.append((monotonic_ns() - free_ns) / 1e6)
+            free_ns += 1_000_000_000
     taken = rig.taken()
     # Each but the first waits until the one before it is a second old.
     assert taken.counts["paced"] == 2
     assert taken.outcomes["delivered"] == {Outcome.OK: 3}
     # What we have added ourselves is no part of what the guest waits for the service.
     for tag in ("delivered.corrected", "reply.corrected"):
-        assert (taken.histograms[tag].max_ms or 0) < 500
+        assert 0 < taken.histograms[tag].max_ms <= max(waits_ms)
 
 
 def test_the_pace_of_connections_is_no_part_of_what_a_guest_waits(rig: Any) -> None:
     budget = ConnectionBudget(1)
-    budget._times.append(monotonic_ns() - MINUTE_NS + 1_000_000_000)  # room in a second
-    with rig.guest(connections=budget, due_ns=monotonic_ns()) as guest:
+    began_ns = monotonic_ns()
+    room_ns = began_ns + 1_000_000_000
+    budget._times.append(room_ns - MINUTE_NS)
+    with rig.guest(connections=budget, due_ns=began_ns) as guest:
         guest.say("hello")
         guest.await_reply(within="5s")
+        waited_ms = (monotonic_ns() - room_ns) / 1e6
     taken = rig.taken()
     assert taken.counts["paced_connects"] == 1
     for tag in ("connect.corrected", "session_open.corrected", "delivered.corrected"):
-        assert (taken.histograms[tag].max_ms or 0) < 700
+        assert 0 < taken.histograms[tag].max_ms <= waited_ms
 
 
 def test_a_session_that_is_over_leaves_nothing_to_the_garbage_collector(rig: Any) -> None:

@@ -1,5 +1,6 @@
 """One guest's visit, and what it teaches: each planted at the simulator, and found."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +106,12 @@ def test_the_number_of_messages_alone_says_nothing_of_a_greeting(tmp_path: Path)
 
 def test_times_are_those_that_were_planted(tmp_path: Path) -> None:
     with Simulated("--bot-delay", "300ms", "--fault", "delay_clear=1,seconds=0.4") as world:
+        began_s = time.monotonic()
         found = learn(visit(world, tmp_path))
-    assert 0.25 < found["first_message_s"] <= found["last_message_s"] < 1.5
-    assert 0.35 < found["clear_s"] < 1.5
+        # Besides two answers, a silence after each, and Clear.
+        rest_s = time.monotonic() - began_s - 2 * (0.3 + SHORT.silence_s) - 0.4
+    assert 0.29 < found["first_message_s"] <= found["last_message_s"] < 0.3 + rest_s
+    assert 0.39 < found["clear_s"] < 0.4 + rest_s
 
 
 def test_a_quick_one_says_one_text_and_leaves_with_the_first_answer(tmp_path: Path) -> None:

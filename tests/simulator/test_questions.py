@@ -162,9 +162,10 @@ def test_a_late_answer(play) -> None:
         await guest.say("second")
         assert await heard(guest, 2) == ["You said: second", "You said: first"]
         first, second = await rows(world)
-        assert first["answers_ms"][0] > 200 > second["answers_ms"][0]
+        assert first["answers_ms"][0] > 1000
+        assert len(second["answers_ms"]) == 1
 
-    play(scenario, bot=FAST, faults={"late_answer": "#1,seconds=0.2"})
+    play(scenario, bot=FAST, faults={"late_answer": "#1,seconds=1"})
 
 
 def test_a_message_that_comes_twice_is_one_answer(play) -> None:
@@ -247,10 +248,11 @@ def test_a_stall_stands_in_the_row(play) -> None:
 
 def test_an_answer_is_never_dated_later_than_it_could_be_read(play) -> None:
     async def scenario(world):
-        written = world.service.fan_out
+        written, readable_s = world.service.fan_out, []
 
         def write_and_lose_the_processor(session, frame):
             arrived = written(session, frame)
+            readable_s.append(time.monotonic())
             time.sleep(0.2)
             return arrived
 
@@ -259,8 +261,9 @@ def test_an_answer_is_never_dated_later_than_it_could_be_read(play) -> None:
         await guest.say("one")
         await heard(guest, 1)
         world.service.fan_out = written
-        (row,) = await rows(world)
-        assert row["answers_ms"][0] - row["due_ms"][0] < 100
+        (question,) = world.service.truth.questions._rows
+        (dated_s,) = question.answers
+        assert question.came_s + dated_s <= readable_s[-1]  # the echo came before
 
     play(scenario, bot=FAST)
 

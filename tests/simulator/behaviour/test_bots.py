@@ -66,10 +66,13 @@ def test_beyond_its_memory_the_service_answers_slowly_in_proportion(play) -> Non
         guests = [await world.ready() for _ in range(4)]
         await guests[0].say("hello")
         await guests[0].until(lambda f: f["body"].get("direction") == "Outbound")
-        return (await world.truth())["delays"]["reply"]
+        return (await world.truth())["delays"]
 
-    told = play(scenario, bot=BotSettings(memory_sessions=2, time=read_distribution("100ms", "x")))
-    assert 190 < told["p50_ms"] < 400  # four sessions where two fit: twice as long
+    bot = BotSettings(memory_sessions=2, time=read_distribution("100ms", "x"))
+    told = play(scenario, bot=bot, stamps=True)
+    # four sessions where two fit: twice as long
+    assert told["reply.planted"]["p50_ms"] == pytest.approx(200, abs=0.1)
+    assert told["reply"]["p50_ms"] > 199
 
 
 def test_a_bot_that_slows_down_with_time(play) -> None:
@@ -79,11 +82,13 @@ def test_a_bot_that_slows_down_with_time(play) -> None:
         bot._began -= 1800  # half an hour ago
         await guest.say("hello")
         await guest.until(lambda f: f["body"].get("direction") == "Outbound")
-        return (await world.truth())["delays"]["reply"]
+        return (await world.truth())["delays"]
 
     settings = BotSettings(slower_per_hour=1.0, time=read_distribution("100ms", "x"))
-    told = play(scenario, bot=settings)
-    assert 145 < told["p50_ms"] < 300
+    told = play(scenario, bot=settings, stamps=True)
+    # and by a millisecond more if it takes half a minute to get so far
+    assert told["reply.planted"]["p50_ms"] == pytest.approx(150.5, abs=0.6)
+    assert told["reply"]["p50_ms"] > 149
 
 
 def test_workers_are_added_once_answers_have_waited_for_long() -> None:
