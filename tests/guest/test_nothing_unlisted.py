@@ -400,6 +400,42 @@ def test_what_may_be_opened_is_on_the_disk_before_it_is_asked_for(tmp_path: Path
     assert set(visiting.listed().values()) == {"open_unanswered"}
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_what_the_way_out_does_is_on_the_disk_before_it_is_done(lost: bool, tmp_path: Path) -> None:
+    seen: list[tuple[str, list[tuple[str, bool]]]] = []
+    late = Late(in_order(), late_s=lambda: 0.0)
+
+    def serve(peer: Peer) -> None:
+        receive = peer.receive
+
+        def looking() -> dict[str, Any] | None:
+            message = receive()
+            if message is not None:
+                left = [(one.state, one.asked_ns > 0) for one in read_leftovers(tmp_path)]
+                seen.append((str(message.get("message", message)), left))
+            return message
+
+        peer.receive = looking  # type: ignore[method-assign]
+        late.serve(peer)
+
+    with FakeServer(serve) as server:
+        visiting = Visits(late, tmp_path, port=server.port)
+        visiting.ledger.close()
+        slow = SlowStore(tmp_path / "ledger-slow.sqlite", {"worker": "slow"})
+        visiting.ledger = Ledger(slow)
+        with visiting.guest() as guest:
+            guest.say("hello")
+            guest.await_reply(within=5)
+            if lost:
+                guest.drop()
+            seen.clear()
+        visiting.ledger.close()
+    assert guest._ending is Ending.CLEARED
+    request, listed = seen[0]
+    assert ("configureSession" if lost else "Clear") in request
+    assert listed == [("joined", True) if lost else ("clearing", False)]
+
+
 def test_what_was_asked_for_long_ago_is_opened_no_more(tmp_path: Path) -> None:
     late = Late(in_order("answer", "cut"), late_s=lambda: 0.1)
     with visits(late, tmp_path, late_within_s=0.3) as visiting:

@@ -34,6 +34,13 @@ def test_all_its_files_are_for_the_owner_only(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_commit_is_on_the_disk_itself_when_it_returns(tmp_path: Path) -> None:
+    store = Store(tmp_path / "ledger-a.sqlite", {})
+    assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    store.close()
+
+
 def test_inserts_and_updates_of_one_group_land_together(tmp_path: Path) -> None:
     path = tmp_path / "ledger-a.sqlite"
     store = Store(path, {})
