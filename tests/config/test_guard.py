@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from harness.config.guard import (
-    FRESH_S,
     Intent,
     Rule,
     Stamp,
@@ -120,8 +119,9 @@ def test_a_preflight_is_of_this_state_passed_and_fresh() -> None:
     assert broken(preflight=None) == {Rule.PREFLIGHT}
     assert broken(preflight=stamp(passed=False)) == {Rule.PREFLIGHT}
     assert broken(preflight=stamp(of=replace(REAL, written={"x": 1}))) == {Rule.PREFLIGHT}
-    old = stamp(MIDNIGHT - timedelta(seconds=FRESH_S + 1))
+    old = stamp(MIDNIGHT - timedelta(hours=4, seconds=1))
     assert broken(preflight=old) == {Rule.PREFLIGHT}
+    assert broken(preflight=stamp(MIDNIGHT - timedelta(hours=4))) == set()
     assert broken(preflight=stamp(MIDNIGHT + timedelta(hours=1))) == {Rule.PREFLIGHT}
 
 

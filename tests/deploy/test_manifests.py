@@ -210,7 +210,8 @@ def test_all_processes_are_asked_for_the_same() -> None:
 
 def test_master_and_workers_log_as_asked() -> None:
     asked = replace(WANTED, log_format="json")
-    for whole in (kubernetes(asked)["run/workers.yaml"], compose(asked)["compose.yaml"]):
+    cluster, composed = kubernetes(asked), compose(asked)["compose.yaml"]
+    for whole in (cluster["run/master.yaml"], cluster["run/workers.yaml"], composed):
         assert "HARNESS_LOG_FORMAT" in str(whole)
     assert "HARNESS_LOG_FORMAT" not in str(CLUSTER)
 

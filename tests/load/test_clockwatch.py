@@ -19,6 +19,8 @@ def test_steps_are_told_and_slewing_is_not() -> None:
     assert watch.check() is None
     wall.now_ns += 500_000_000  # half a second of slewing
     assert watch.check() is None
+    wall.now_ns += 2_000_000_000
+    assert "stepped forward by 2." in str(watch.check())
     wall.now_ns -= 90_000_000_000
     told = watch.check()
     assert told is not None
