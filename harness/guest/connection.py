@@ -119,7 +119,7 @@ class Connection:
 
     @property
     def state(self) -> State:
-        """Where the session stands."""
+        """The session's state."""
         return self.session.state
 
     def unanswered(self, at_ns: int) -> bool:
@@ -204,7 +204,7 @@ class Connection:
             self._tell(sending=False)
         if inbox.response is None:
             raise self.take_failure()
-        inbox.failure = None  # what came before the answer was not its own
+        inbox.failure = None  # an error before the answer was none of this request's
         return inbox.response
 
     def _tell(self, *, sending: bool) -> None:
@@ -214,14 +214,14 @@ class Connection:
     def _ask_for_session(
         self, request: requests.Request, operation: str, due_ns: int | None
     ) -> None:
-        """Send configureSession, and wait for what answers it."""
+        """Send configureSession, and wait for its answer or an error."""
         inbox, tracing_id = self.inbox, request["tracingId"]
         inbox.unanswered_configures += ((tracing_id, monotonic_ns()),)
         try:
             self.send(request, operation, due_ns)
         except ConnectionLost:
             if not inbox.pending.was_given_up(tracing_id):
-                inbox.note_answered(tracing_id)  # not a byte of it was written
+                inbox.note_answered(tracing_id)  # no byte of it was written
             raise
         self.paced_ns = 0
         with self.waiting(operation):
@@ -238,8 +238,8 @@ class Connection:
 
     @contextlib.contextmanager
     def waiting(self, operation: str) -> Iterator[None]:
-        """Note whether the wait for one of :data:`harness.measure.model.WAITS` that the end of the
-        run cuts in here was in vain."""
+        """Around a wait for one of :data:`harness.measure.model.WAITS`: if the end of the run cuts
+        it, note whether it was in vain."""
         began = monotonic_ns()
         try:
             yield
@@ -252,7 +252,7 @@ class Connection:
             raise
 
     def say(self, body: str, due_ns: int | None = None) -> int:
-        """Send a text with nothing else as :meth:`speak` does; its stamp."""
+        """Send a plain text, as :meth:`speak` does; returns its stamp."""
         if self.session.state is not _OPEN or self._pace is not None:
             self._begin_speaking()
         tracing_id = self.next_id()
@@ -260,9 +260,9 @@ class Connection:
         return self._send(data, tracing_id, "delivered", due_ns)
 
     def speak(self, request: requests.Request, operation: str, due_ns: int | None) -> int:
-        """Send something that belongs to the conversation; its stamp. Does not wait for answers.
+        """Send a message of the conversation; returns its stamp. Does not wait for answers.
 
-        It does wait when the guest has used up its budget (counted as ``paced``).
+        Waits if the guest has used up its budget (counted as ``paced``).
         """
         self._begin_speaking()
         return self.send(request, operation, due_ns)
@@ -283,10 +283,10 @@ class Connection:
                 within_s,
                 "health_check",
             )
-        self.check()  # where the connection was lost nothing is pending either
+        self.check()  # a lost connection has no pending requests either
 
     def ask(self, request: requests.Request, what: str, within_s: float) -> Other:
-        """Send a request that is answered once, to us; the answer. Not measured by itself.
+        """Send a request that has exactly one answer; returns that. Not measured here.
 
         Raises ServiceError, ReplyTimeout or ConnectionLost.
         """
@@ -301,7 +301,8 @@ class Connection:
             self.inbox.pending.pop(tracing_id, None)
 
     def await_answer(self, key: str, what: str, within_s: float) -> Other:
-        """Wait for an answer that was asked for by :meth:`Inbox.want`; raises as :meth:`ask`."""
+        """Wait for an answer that :meth:`Inbox.want` asked for. Raises the errors of
+        :meth:`ask`."""
         answers = self.inbox.answers
         try:
             self._await(lambda: answers[key] is not None, what, within_s, None)
@@ -326,7 +327,7 @@ class Connection:
                 inbox.clear_id = self.next_id()
                 self.send(requests.clear(self.token, inbox.clear_id), "clear", None)
                 if self.state in CLEARABLE:
-                    self.session.send(Send.CLEAR)  # it has left: what came before was no answer
+                    self.session.send(Send.CLEAR)  # sent: what arrived before it was no answer
                 self._await(
                     lambda: self.state not in AWAITS_CLEARED or inbox.failure is not None,
                     "SessionClearedEvent",
@@ -352,17 +353,17 @@ class Connection:
             return Ending.CLEARED if self.state in CLEARED else Ending.CUT
 
     def confirm(self, within_s: float) -> Ending:
-        """After SessionClearedEvent: what else the service says of it, which it does at once.
+        """After SessionClearedEvent, wait for what confirms it: the service sends that at once.
 
-        It takes our Clear in (the echo) and retires the connection. An event with neither of these
-        names nobody: only a resume can tell whether it was ours; nor can it be told where an error
-        has come that names no request, since that may be the answer to our Clear.
+        It echoes our Clear and retires the connection. An event with neither may be another
+        session's: only a resume can tell. The same holds after an error that names no request,
+        because that may be the answer to our Clear.
 
-        Both events without the echo are proof enough. The service sends SessionClearedEvent for a
-        Clear alone, and that and the ConnectionClosedEvent after it to the connections of the
-        session that it has ended: had the Clear been another tab's, it would have ended this same
-        session. (Of the other reasons to retire a connection, such as a fourth one or closeSession,
-        none clears.)
+        Both events without the echo are proof enough. The service sends SessionClearedEvent only
+        for a Clear, and sends it, and the ConnectionClosedEvent after it, only to the connections
+        of the session that has ended. A Clear of another tab would have ended this same session.
+        (The other reasons to retire a connection, such as a fourth one or closeSession, do not
+        clear.)
         """
         self._wait_while(lambda: self.connected, within_s)
         failure = self.inbox.failure
@@ -396,7 +397,7 @@ class Connection:
                 return
 
     def pause(self, duration_s: float) -> None:
-        """Do nothing for a while. Raises ConnectionLost or SessionExpired when either happens."""
+        """Wait (seconds). Raises ConnectionLost or SessionExpired if that happens meanwhile."""
         deadline = monotonic_ns() + int(duration_s * 1e9)
         while True:
             self.check()
@@ -405,9 +406,9 @@ class Connection:
             self.rest(deadline)
 
     def rest(self, until_ns: int) -> bool:
-        """Sleep until something comes or the time is over; ask for an echo when that is due.
+        """Sleep until a frame comes or the time is over; send an echo request when one is due.
 
-        False where it may be over: nothing has come that the guest is to be woken for.
+        False if the time may be over: no frame has come for which the guest is woken.
         """
         if self._look_ns < until_ns:
             look_ns = self._look_ns = self._sent_ns + self._check_after_ns
@@ -434,7 +435,7 @@ class Connection:
             raise ConnectionLost(inbox.closed_code, inbox.close_reason)
 
     def send(self, request: requests.Request, operation: str, due_ns: int | None) -> int:
-        """Write one request and note what it measures; its stamp."""
+        """Write one request and note what it measures; returns its stamp."""
         return self._send(encode_request(request), request["tracingId"], operation, due_ns)
 
     def _send(self, data: bytes, tracing_id: str, operation: str, due_ns: int | None) -> int:
@@ -456,7 +457,7 @@ class Connection:
         return sent
 
     def close(self) -> None:
-        """Close the connection in order, if there is one."""
+        """Close the connection properly, if there is one."""
         if self._websocket is not None:
             self._websocket.close(wait_s=self.settings.close_within_s)
 
@@ -473,7 +474,7 @@ class Connection:
             self._websocket.abort()
 
     def next_id(self) -> str:
-        """A tracingId of the shape of a UUID; it tells whose it is and in what order."""
+        """A tracingId in the form of a UUID; it holds the connection's lane and a number."""
         number = self._requests = self._requests + 1
         low = number & 0xFF
         if low <= 1:  # nearly always only the last two digits change
@@ -508,19 +509,19 @@ class Connection:
             self.inbox.waiter.wait_until(deadline)
 
     def take_failure(self) -> ServiceError:
-        """The newest error answer, which is then forgotten."""
+        """Return the newest error answer and forget it."""
         failure, self.inbox.failure = self.inbox.failure, None
         return failure or ServiceError(0, "the service answered with an error")
 
 
 def _show(observer: Observer, outgoing: bool, data: bytes, at_ns: int) -> None:
-    """Whatever becomes of who looks on, the session goes on."""
+    """Call the observer; if it fails, the session goes on."""
     with contextlib.suppress(Exception):
         observer(outgoing, data, at_ns)
 
 
 class _Observed:
-    """An inbox that somebody looks at."""
+    """An inbox with an observer."""
 
     def __init__(self, inbox: Inbox, observer: Observer) -> None:
         self._observer = observer
@@ -529,7 +530,7 @@ class _Observed:
         self.wake = inbox.wake
 
     def on_frame(self, data: bytes, arrived_ns: int, seen_ns: int) -> bool:
-        """Show it, then take it in."""
+        """Show the frame to the observer, then take it in."""
         _show(self._observer, False, data, arrived_ns)
         return self._inbox.on_frame(data, arrived_ns, seen_ns)
 
@@ -539,16 +540,16 @@ TYPING_EVERY_NS = int(TYPING_EVERY_S * 1e9)
 
 @dataclass(slots=True, eq=False)
 class Typing:
-    """The typing indicator of one guest: no more of it where it is refused."""
+    """The typing indicator of one guest; it is not sent again after a refusal."""
 
     _sent_ns: int = 0
     _tracing_id: str = ""
     _off: bool = False
 
     def next_id(self, connection: Connection, recorder: Recorder) -> str:
-        """The tracingId to tell it by now; empty when it is too early or refused anyway.
+        """The tracingId for a typing event now; empty if it is too early, or was refused before.
 
-        A refusal of the one before is counted as ``typing_is_off``.
+        A refusal of the previous event is counted as ``typing_is_off``.
         """
         inbox, before = connection.inbox, self._tracing_id
         if before and isinstance(inbox.answers.get(before), ServiceError):

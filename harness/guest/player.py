@@ -1,4 +1,4 @@
-"""A guest who follows a script: each step of the conversation as a deed of the session."""
+"""A guest who follows a script: each step of the conversation is a call of the session."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -34,10 +34,10 @@ def act(
 ) -> None:
     """Play a scenario in an open session.
 
-    ``row`` fills the columns; of ``texts`` each ``say`` that names a set draws one, which the
-    steps after it mean as well; ``folder`` is where the files of ``attach`` are looked for. A reply
-    that doesn't come raises ReplyTimeout as it does for a guest in a locustfile; everything else
-    that ends a guest's story comes through as well. ``clear`` ends the scenario.
+    ``row`` fills the columns. Each ``say`` that names a set draws one of its ``texts``, which the
+    steps after it use too. ``folder`` holds the files of ``attach``. A reply that does not come
+    raises ReplyTimeout, as in a locustfile, and the other errors that end a guest's story are
+    raised too. ``clear`` ends the scenario.
     """
     drawn = {name: rng.choice(forms) for name, forms in texts.items()}
     values: Row = {**row, **drawn} if drawn else row
@@ -91,7 +91,7 @@ def _attributes(script: Script, scenario: str, step: Step, row: Row) -> dict[str
 
 
 def _pattern(text: str, row: Row) -> re.Pattern[str]:
-    """A regular expression in which a column stands for its value, letter by letter."""
+    """A regular expression in which a column matches its value literally."""
     return javascript(COLUMN.sub(lambda match: re.escape(row[match[1]]), text))
 
 

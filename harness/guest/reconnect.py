@@ -1,7 +1,7 @@
-"""Coming back after a lost connection: the same token, never startNew.
+"""Reconnect after a lost connection, with the same token and never with startNew.
 
-As the vendor's mobile SDK does it: try again every few seconds, up to a limit; an upgrade that is
-forbidden is not tried again.
+Like the vendor's mobile SDK: try again every few seconds, up to a limit. A forbidden upgrade is not
+tried again.
 """
 
 from collections.abc import Callable
@@ -30,19 +30,19 @@ from harness.protocol.codec import SessionResponse
 from harness.protocol.requests import CLOSE_GOING_AWAY, ErrorCode, Request
 from harness.protocol.session import ConnectionState, State
 
-# An enum is slow to give its members.
+# Looking up a member of an enum is slow.
 _OPEN, _READ_ONLY, _LOST = State.OPEN, State.READ_ONLY, State.LOST
 _CONNECTED = ConnectionState.OPEN
 ANSWERS_WITHIN_NS = 10_000_000_000
-"""For so long a connection that is due to be replaced is kept for answers that are on their way."""
+"""How long a connection that is to be replaced is kept for answers that may still come."""
 ANSWERS_LOOK_NS = 100_000_000
 
 
 def resume(connection: Connection, recorder: Recorder, *, since_ns: int = 0) -> SessionResponse:
     """Connect again and resume the session; timed as ``resume`` from the loss or ``since_ns``.
 
-    Raises the last TransportError or ReplyTimeout when the limit is over, or the ServiceError
-    that answered.
+    Raises the last TransportError or ReplyTimeout after the time limit, or the ServiceError that
+    the service answered.
     """
     settings = connection.settings
     lost_ns = since_ns or connection.inbox.lost_ns or monotonic_ns()
@@ -78,34 +78,34 @@ def resume(connection: Connection, recorder: Recorder, *, since_ns: int = 0) -> 
 
 @dataclass(slots=True, eq=False)
 class Reconnecting:
-    """A connection whose lost connections are followed by new ones, where the settings allow it.
+    """A connection that is replaced when it is lost, if the settings allow that.
 
-    Everything raises the ConnectionLost when they do not, or when the service has retired the
-    connection on purpose.
+    Otherwise, and if the service has retired the connection on purpose, each method raises the
+    ConnectionLost.
     """
 
     _connection: Connection
     _questions: Questions
-    """where they are over the guest is leaving, and does not come back"""
+    """if these are over, the guest is leaving and does not reconnect"""
     _recorder: Recorder
     _made_ns: int = field(default_factory=monotonic_ns)
-    """when the present connection was made, nearly"""
+    """about when the present connection was made"""
     _max_age_ns: int = 0
 
     def __post_init__(self) -> None:
         settings = self._connection.settings
-        if settings.reconnect_within_s:  # who does not come back can't have one replaced either
+        if settings.reconnect_within_s:  # a guest that never reconnects has none replaced either
             self._max_age_ns = int(settings.max_connection_age_s * 1e9)
 
     def keep(self) -> None:
-        """Have a connection."""
+        """Make sure that there is a connection."""
         try:
             self._connection.check()
         except ConnectionLost as lost:
             self.reconnect(lost)
 
     def rest_until(self, due_ns: int) -> None:
-        """Do nothing until then but stay connected, unless away on purpose."""
+        """Wait until then and stay connected, unless the guest has dropped its connection."""
         while True:
             if self._connection.session.connection is ConnectionState.DROPPED:
                 return gevent.sleep(max(0.0, (due_ns - monotonic_ns()) / 1e9))
@@ -118,9 +118,10 @@ class Reconnecting:
                 self.reconnect(lost)
 
     def _renewed_until(self, due_ns: int) -> int:
-        """Replace a connection that has reached its age; when to look again, ``due_ns`` at most.
+        """Replace a connection that has reached its age. Returns when to look again, ``due_ns`` at
+        the latest.
 
-        In order: closed by us, then resumed as after a loss, but counted apart (``renewed``).
+        The connection is closed properly, then resumed as after a loss, but counted as ``renewed``.
         """
         connection, now = self._connection, monotonic_ns()
         old_ns = self._made_ns + self._max_age_ns
@@ -136,8 +137,8 @@ class Reconnecting:
     def send(
         self, request: Callable[[str, str], Request], operation: str, due_ns: int | None = None
     ) -> int:
-        """Send what is made of token and tracingId on this connection, or on the next one; the
-        stamp."""
+        """Build a request from token and tracingId and send it on this connection, or on the next
+        one; returns its stamp."""
         connection = self._connection
         while True:
             try:
@@ -149,7 +150,7 @@ class Reconnecting:
                 self.reconnect(lost)
 
     def say(self, text: str, due_ns: int) -> int:
-        """The same for a text with nothing else."""
+        """Send a plain text in the same way; returns its stamp."""
         connection = self._connection
         session = connection.session
         while True:
@@ -161,7 +162,7 @@ class Reconnecting:
                 self.reconnect(lost)
 
     def health_check(self, within_s: float) -> None:
-        """Ask for an echo on this connection, or on the next one."""
+        """Send an echo request on this connection, or on the next one, and wait for the answer."""
         while True:
             try:
                 self._connection.check()
@@ -179,8 +180,8 @@ class Reconnecting:
     def start_new(self) -> None:
         """Leave a read-only session behind and open a new one under the same token.
 
-        As the vendor's client does it: closeSession for all connections, then startNew. If that is
-        refused, the old session lives on, though not on this connection; this may be tried again.
+        Like the vendor's client: closeSession for all connections, then startNew. If that is
+        refused, the old session lives on, but without this connection; the call may be repeated.
         """
         connection = self._connection
         if connection.state is _READ_ONLY:
@@ -189,9 +190,9 @@ class Reconnecting:
         connection.configure(start_new=True)
 
     def reconnect(self, lost: ConnectionLost) -> None:
-        """Resume the session on a new connection and take in what was missed.
+        """Resume the session on a new connection and take in the missed messages.
 
-        Raises SessionNotFound when the service had forgotten the session meanwhile.
+        Raises SessionNotFound if the service no longer knew the session.
         """
         connection = self._connection
         before = connection.session.connection
@@ -201,7 +202,7 @@ class Reconnecting:
         self._recorder.count("reconnects")
         if lost.code == CLOSE_GOING_AWAY:
             self._recorder.count("going_away")
-        # Who stayed away on purpose is due now.
+        # A guest who was away on purpose is due now.
         dropped = before is ConnectionState.DROPPED
         self._resume(since_ns=monotonic_ns() if dropped else 0)
 
@@ -220,7 +221,7 @@ class Reconnecting:
         try:
             missed = fetch_history(self._connection, self._recorder)
         except STORY_ENDS:
-            return  # counted as history; the story goes on without
+            return  # counted as a failed history; the story goes on without it
         now = monotonic_ns()
         for message in missed:
             if message.direction == "Outbound" and self._connection.inbox.add_missed(message, now):

@@ -1,6 +1,6 @@
-"""What a guest asks over REST: its own history, with the JWT that its socket gives it.
+"""A guest's REST calls: its history, with the JWT that it gets over its socket, and its files.
 
-A guest's files: announced on the socket, uploaded by HTTP PUT, then sent with a message.
+A file is announced on the socket, uploaded by HTTP PUT, then sent with a message.
 """
 
 import mimetypes
@@ -34,15 +34,15 @@ from harness.transport import http
 RETRIED = frozenset({500, 502, 503, 504})
 RETRY_AFTER_S = (3.0, 9.0, 27.0)
 HISTORY_WITHIN_S = 10.0
-"""Each request of a history has so long."""
+"""Time limit of each request for the history."""
 _BEARER = re.compile(r"[\w.~+/=-]{1,8000}", re.ASCII)
 PAGE_SIZE = 25
 MAX_PAGES = 4
-"""Pages read of one history: the service allows 10 requests a minute for a session."""
+"""How many pages of a history are read: the service allows 10 requests a minute for a session."""
 
 
 def api_origin(target: Target) -> str:
-    """Where a deployment's REST calls go: ``https://api.REGION``, or the socket's own server."""
+    """The origin of a deployment's REST calls: ``https://api.REGION``, or the socket's server."""
     scheme = "https" if target.scheme == "wss" else "http"
     if target.host.startswith("webmessaging."):
         return f"{scheme}://api.{target.host.removeprefix('webmessaging.')}"
@@ -52,8 +52,8 @@ def api_origin(target: Target) -> str:
 def fetch_history(connection: Connection, recorder: Recorder) -> list[Message]:
     """The session's messages, oldest first; counted and timed as ``history``.
 
-    Errors of the server's own (5xx) are tried again after 3, 9 and 27 seconds, as the vendor's
-    mobile SDK does. Raises ServiceError, TransportError, ReplyTimeout or RemoteProtocolError.
+    After a 5xx the request is repeated after 3, 9 and 27 seconds, as the vendor's mobile SDK does.
+    Raises ServiceError, TransportError, ReplyTimeout or RemoteProtocolError.
     """
     newest_first: list[Message] = []
     for page in range(1, MAX_PAGES + 1):
@@ -119,8 +119,8 @@ def exchange_sign_in(
 ) -> str:
     """The JWT for an authorization code of the customer's identity provider.
 
-    It goes into :attr:`GuestSettings.sign_in` and lives for 15 minutes at most. Raises ServiceError
-    when the code is refused, TransportError, or RemoteProtocolError.
+    It is a value for :attr:`GuestSettings.sign_in` and is valid for 15 minutes at most. Raises
+    ServiceError if the code is refused, TransportError, or RemoteProtocolError.
     """
     oauth = {"code": code, "redirectUri": redirect_uri}
     if code_verifier:
@@ -145,7 +145,7 @@ def exchange_sign_in(
 
 
 MOST_HEADERS = 32
-"""Of an upload: the service asks for one or two."""
+"""Most headers that an upload may need: the service asks for one or two."""
 
 
 def read(path: Path | str) -> bytes:
@@ -166,11 +166,11 @@ def upload(
     within_s: float = 30.0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> str:
-    """Upload a file; its attachment id, to be sent with a message. Counted as ``upload``.
+    """Upload a file; returns its attachment id, to be sent with a message. Counted as ``upload``.
 
-    ``on_progress`` hears of (bytes written, bytes in all). Raises ServiceError when the service
-    refuses the name, type, size or content, TransportError, ReplyTimeout, or RemoteProtocolError
-    when it names no place that can be uploaded to.
+    ``on_progress`` is called with (bytes written, bytes in total). Raises ServiceError if the
+    service refuses the name, type, size or content, TransportError, ReplyTimeout, or
+    RemoteProtocolError if its answer has no usable upload address.
     """
     mime = mime or mimetypes.guess_type(name)[0] or "application/octet-stream"
     started = monotonic_ns()
@@ -183,7 +183,7 @@ def upload(
     except HarnessError as error:
         outcome = outcome_of(error)
         raise
-    except BaseException as error:  # the run has ended, or the time that the story gave it
+    except BaseException as error:  # the end of the run, or a time limit of the story
         outcome = Outcome.CUT_SHORT if was_cut(error) else Outcome.TIMEOUT
         raise
     finally:
@@ -207,7 +207,7 @@ def _upload(
     _refuse_failure(place)
     url, headers = _upload_place(connection, place)
     if not any(name.lower() == "content-type" for name in headers):
-        headers["Content-Type"] = mime  # what was announced
+        headers["Content-Type"] = mime  # as it was announced
     connection.inbox.want(attachment_id)
     try:
         answer = http.request(
@@ -223,7 +223,7 @@ def _upload(
             raise ServiceError(answer.status, f"the upload of {name!r} was refused")
     except BaseException as error:
         connection.inbox.forget(attachment_id)
-        if isinstance(error, ConfigError):  # the request was made of what the service has said
+        if isinstance(error, ConfigError):  # the request's address and headers are the service's
             raise RemoteProtocolError(f"the service named no place to upload to: {error}") from None
         raise
     _refuse_failure(connection.await_answer(attachment_id, "UploadSuccessEvent", within_s))
@@ -231,7 +231,8 @@ def _upload(
 
 
 def _upload_place(connection: Connection, answer: Other) -> tuple[str, dict[str, str]]:
-    """Where to, and the headers that the signature asks for. Raises RemoteProtocolError."""
+    """The upload's address, and the headers that its signature needs. Raises
+    RemoteProtocolError."""
     url, headers = answer.body.get("url"), answer.body.get("headers") or {}
     if type(url) is not str or type(headers) is not dict or len(headers) > MOST_HEADERS:
         raise RemoteProtocolError("the service named no place to upload to: no url, or odd headers")

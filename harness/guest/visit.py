@@ -1,6 +1,6 @@
-"""A guest whom a person watches: its directory while it lasts, its story, and how it came out.
+"""A guest that a person watches: its directory while it lasts, its story, and its result.
 
-Its words come from a script or are typed: lines become texts, what begins with a slash is done.
+Its texts come from a script or are typed: each line is sent, a line with a slash is a command.
 """
 
 import contextlib
@@ -55,10 +55,10 @@ JWT = re.compile(r'("(?:jwt|code|codeVerifier|refreshToken)":")[^"]+"')
 
 
 class Frames:
-    """One line a frame: seconds since the start, direction, how long after what it answers.
+    """One line for each frame: seconds since the start, direction, time since what it answers.
 
-    An echo or answer answers the request with its tracingId, a message of the other side the last
-    thing that was said. Tokens, JWTs and signatures are shortened.
+    An echo or answer answers the request with its tracingId; a message of the other side answers
+    the guest's last message. Tokens, JWTs and signatures are shortened.
     """
 
     def __init__(self, token: str, *, quiet: bool, show: Callable[[str], object] = print) -> None:
@@ -70,7 +70,7 @@ class Frames:
         self.quiet = quiet
 
     def frame(self, outgoing: bool, data: bytes, at_ns: int) -> None:
-        """One frame."""
+        """Show one frame."""
         text = without_ids(data.decode("utf-8", "replace"), self._token)
         text = safe_text(JWT.sub(r'\1…"', text)).replace("\n", "\\n")
         since_ns = self._answered(outgoing, data, at_ns)
@@ -79,7 +79,7 @@ class Frames:
         self._show(f"{self._clock(at_ns)} {arrow} {after:>11}  {text}")
 
     def say(self, text: str) -> None:
-        """One line that is no frame."""
+        """Show one line that is no frame."""
         text = safe_text(without_ids(text, self._token)).replace("\n", "\\n")
         self._show(f"{self._clock(monotonic_ns())}   {text}")
 
@@ -87,7 +87,7 @@ class Frames:
         return f"{(at_ns - self._started) / 1e9:9.3f} s"
 
     def _answered(self, outgoing: bool, data: bytes, at_ns: int) -> int:
-        """When that left which a frame answers; 0 for none."""
+        """When the request that a frame answers was sent; 0 if it answers none."""
         try:
             frame = orjson.loads(data)
         except orjson.JSONDecodeError:
@@ -109,7 +109,7 @@ class Frames:
 
 LOOK_EVERY_S = 0.05
 HEAR_OUT_S = 1.0
-"""At the end of the input the last answers may be on their way."""
+"""How long to wait at the end of the input: the last answers may still come."""
 HOW = "type what the guest says; /help lists what else; Ctrl-D or Ctrl-C leaves and clears"
 KNOWN = (
     "known: /join /typing /drop /reconnect /history /health /choose TEXT /attach FILE /new /quit"
@@ -117,8 +117,8 @@ KNOWN = (
 
 
 def talk(guest: GuestSession, shown: Frames) -> None:
-    """Until the input ends. Raises what ends the guest's story."""
-    if sys.stdin is None:  # closed by whoever started us
+    """Talk until the input ends. Raises the error that ends the guest's story."""
+    if sys.stdin is None:  # closed by the process that started us
         return _listen(guest, shown, HEAR_OUT_S)
     typed = sys.stdin.isatty()
     if typed:
@@ -136,7 +136,7 @@ def talk(guest: GuestSession, shown: Frames) -> None:
 
 
 def _lines(fd: int) -> Iterator[str | None]:
-    """Line by line, None while there is no whole one, so that the guest can hear meanwhile."""
+    """Yield each line; None while there is no whole one, so that the guest can listen."""
     rest = b""
     while True:
         if not select.select([fd], [], [], 0)[0]:
@@ -156,7 +156,7 @@ def _lines(fd: int) -> Iterator[str | None]:
 
 
 def _listen(guest: GuestSession, shown: Frames, for_s: float) -> None:
-    """Show what is said to the guest for a while."""
+    """Show the other side's messages for this time (seconds)."""
     with _errors_shown(shown), contextlib.suppress(ReplyTimeout):
         shown.say(f"« {guest.await_reply(within=for_s)}")
 
@@ -198,7 +198,7 @@ def _command(guest: GuestSession, shown: Frames, line: str) -> None:
 
 @contextlib.contextmanager
 def _errors_shown(shown: Frames) -> Iterator[None]:
-    """A person may go on after all but the end of the session or its connection."""
+    """Show errors and go on, except after the end of the session or its connection."""
     try:
         yield
     except (SessionExpired, SessionNotFound):
@@ -211,15 +211,16 @@ def _errors_shown(shown: Frames) -> Iterator[None]:
 
 
 class RecordFile:
-    """The file of ``harness guest --record``: each frame to and fro, one JSON object a line.
+    """The file of ``harness guest --record``: each frame in either direction, one JSON object a
+    line.
 
-    Redacted unless asked otherwise: it is made to be passed on. ``harness script from-har``,
-    ``harness conform`` and ``harness simulate --from`` read it. Times are seconds since it was
-    opened. Nothing that becomes of the file reaches the guest: :attr:`failure` says what did.
+    Redacted by default, so that it can be passed on. ``harness script from-har``, ``harness
+    conform`` and ``harness simulate --from`` read it. Times are seconds since it was opened. An
+    error in writing it does not disturb the guest: :attr:`failure` holds it.
     """
 
     def __init__(self, path: Path, *, token: str, redacted: bool) -> None:
-        """Raises ConfigError when there is such a file, or it can't be written."""
+        """Raises ConfigError if the file exists, or can't be written."""
         self.path = path
         self.frames = 0
         self.failure = ""
@@ -238,7 +239,7 @@ class RecordFile:
         self._write(head)
 
     def frame(self, outgoing: bool, data: bytes, at_ns: int) -> None:
-        """One frame, as an observer of the guest is told of it."""
+        """Write one frame; called as an observer of the guest."""
         text = data.decode("utf-8", "replace")
         if self._redacted:
             learn(self._personal, parsed(text)[0])
@@ -249,7 +250,7 @@ class RecordFile:
         self.frames += 1
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """Close the file."""
         try:
             self._file.close()
         except OSError as error:
@@ -257,9 +258,9 @@ class RecordFile:
 
     @property
     def sentence(self) -> str:
-        """What became of it."""
+        """What the file holds, or why it is not complete."""
         if self.failure:
-            return f"{self.path} is not whole: {self.failure}"
+            return f"{self.path} is incomplete: {self.failure}"
         what = "redacted" if self._redacted else "with the guest's token and all texts in it"
         sentence = f"{self.path}: {self.frames:,} frames, {what}"
         return f"{sentence}; read it before you pass it on" if self._redacted else sentence
@@ -283,24 +284,24 @@ NOTICES = {
     "clear_is_off": "Clear Conversation is switched off in this deployment's configuration",
     "cross_talk": "that was another session's message",
 }
-"""What a person should hear of what is counted."""
+"""Counters that are shown to the person, in words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
-    """What is wanted of a visit."""
+    """The options of a visit."""
 
     reports: Path
     loaded: Loaded | None = None
-    """the script that talks; None: a person does"""
+    """the script to play; None: a person types"""
     script: Path = Path()
     scenario: str | None = None
-    """None: drawn by weight"""
+    """its scenario; None: drawn by weight"""
     row: int = 0
     seed: int = 0
     sign_in: str = field(default="", repr=False)
     sign_in_file: Path | None = None
-    """where that was read from"""
+    """the file from which the sign-in was read"""
     auto_join: bool = False
     quiet: bool = False
     record: Path | None = None
@@ -308,7 +309,7 @@ class Visit:
 
 
 def visit(terms: Terms, wanted: Visit) -> int:
-    """Talk, always clear, and say how it came out; the exit code."""
+    """Talk, always clear, and show the result; returns the exit code."""
     tls = terms.target.tls_context()
     token = str(uuid.uuid4())
     with contextlib.closing(Printer()) as printer, contextlib.ExitStack() as stack:
@@ -341,7 +342,7 @@ def _record_file(wanted: Visit, token: str) -> RecordFile | None:
 
 
 def _observer(shown: Frames, record: RecordFile | None) -> Observer:
-    """Who looks on: the file and the screen, as far as they are wanted."""
+    """The observer of the frames: for the file and the screen, as far as they are wanted."""
 
     def observe(outgoing: bool, data: bytes, at_ns: int) -> None:
         if record is not None:
@@ -375,7 +376,7 @@ def _story(
             result.stopped = True
         finally:
             tally = ledger.tally
-            # Only what is proved is over: the directory with the token goes for nothing less.
+            # Only a proved end counts: without proof the directory with the token is kept.
             result.lost = sum(tally.values()) > sum(tally[stage] for stage in OVER)
             result.opened = tally[Stage.NEVER_CONFIGURED] == 0
             ledger.close()
@@ -384,7 +385,7 @@ def _story(
 
 @dataclass(slots=True)
 class _VisitResult:
-    """How it came out."""
+    """The result of a visit."""
 
     failure: HarnessError | None = None
     stopped: bool = False
@@ -393,7 +394,7 @@ class _VisitResult:
 
 
 def _directory(wanted: Visit, terms: Terms) -> Path:
-    """Where the ledger is while it is needed, in a form that ``harness sweep`` understands."""
+    """The directory of the ledger while it is needed, in a form that ``harness sweep`` reads."""
     stamp = utc_iso().replace(":", "").replace(".", "")
     name = f"{GUEST_PREFIX}{stamp}-{secrets.token_hex(2)}"  # many may begin at once
     directory = wanted.reports / name
@@ -408,7 +409,7 @@ def _play(wanted: Visit, guest: GuestSession, loaded: Loaded, shown: Frames) -> 
     rng = Random(wanted.seed)
     name = wanted.scenario or loaded.script.pick(rng)
     row = NO_ROW
-    if loaded.feeder is not None:  # the row that is named, also where others are drawn
+    if loaded.feeder is not None:  # the row that was named, even if rows are drawn at random
         row = Feeder(table=loaded.feeder.table).row_for(wanted.row)
     shown.say(f"scenario: {name}")
     texts = loaded.texts
@@ -424,7 +425,7 @@ def _report(result: _VisitResult, shown: Frames, directory: Path) -> int:
             file=sys.stderr,
         )
         return ExitCode.LEFTOVERS
-    shutil.rmtree(directory, ignore_errors=True)  # nothing is left that it could be needed for
+    shutil.rmtree(directory, ignore_errors=True)  # no session is left for which it is needed
     proved = "the session is over, and the service has said so"
     shown.say(proved if result.opened else "no session was opened")
     if result.stopped:
@@ -434,9 +435,9 @@ def _report(result: _VisitResult, shown: Frames, directory: Path) -> int:
 
 @contextlib.contextmanager
 def _interrupts(shown: Frames, result: _VisitResult) -> Iterator[None]:
-    """Ctrl-C ends the story where it is; after that it only says that the way out takes a moment.
+    """The first Ctrl-C ends the story; another only shows that leaving takes a moment.
 
-    By a watcher of the loop: otherwise the interrupt is raised wherever the loop happens to be.
+    Watched by the event loop: otherwise the interrupt is raised wherever the loop happens to be.
     """
     story = gevent.getcurrent()
 
@@ -458,14 +459,14 @@ def _interrupts(shown: Frames, result: _VisitResult) -> Iterator[None]:
 
 
 class _AnnouncingRecorder(Recorder):
-    """Tells what a person should hear of."""
+    """A recorder that shows some counters to the person."""
 
     def __init__(self, shown: Frames) -> None:
         super().__init__()
         self._shown = shown
 
     def count(self, what: str, by: int = 1) -> None:
-        """Count it, and say it."""
+        """Count it, and show it in words."""
         super().count(what, by)
         if what in NOTICES:
             self._shown.say(NOTICES[what])

@@ -1,17 +1,17 @@
-"""Asks the service itself whether a run left anything behind, and compares with the ledger.
+"""Ask the service itself whether a run left sessions open, and compare that with the ledger.
 
-Three roads lead from a session to its conversation. The id of its first message is the certain one,
-and costs a call for each. The attributes that each guest sent come fifty at a time, for whoever may
-read them. The journey id stands in what analytics shows, if it shows it, and as late as it does.
+A session's conversation is found in three ways. The id of its first message is certain, and costs
+one call for each session. The attributes that each guest sent are read fifty at a time, if the
+client may read them. The journey id is in analytics, if analytics shows it, and then it is late.
 
-How a conversation stands is told by analytics, which lags, and where that does not say that it is
-over by the conversation itself; where that is not shown (another division, no permission)
-analytics' word counts. What neither tells is *unknown*, and unknown is never taken for clean.
+The state of a conversation is read from analytics, which lags. If that does not say that it has
+ended, the conversation itself is read; if that is not possible (another division, no permission),
+analytics counts. If neither tells, the state is *unknown*, and unknown never counts as clean.
 
-SessionClearedEvent ends the session; the conversation ends after it, asynchronously, and until then
-it may hold an agent. Our ledger knows when the proof came, the Platform API when the guest's part
-of the conversation was over. These are two clocks: where they are apart, so are all lags, and a
-conversation may seem to have ended before the proof (counted, and taken for no lag at all).
+SessionClearedEvent ends the session. The conversation ends after it, asynchronously, and may hold
+an agent until then. The ledger has the time of the proof, the Platform API the time when the
+guest's part of the conversation ended. These are two clocks: their difference is in every lag, and
+a conversation may seem to have ended before the proof (it is counted, and its lag is 0).
 """
 
 import time
@@ -53,11 +53,12 @@ from harness.rundir.layout import RunDirectory, sweep_command
 from harness.units import duration_text
 
 FEW = 200
-"""A run with no more sessions has each of them looked up by its message, before all else."""
+"""In a run with at most this many sessions each is looked up by its message first."""
 LOOKUPS = 1_000
-"""Sessions looked up one by one in one go, at most: the service allows 300 calls a minute."""
+"""Most sessions that are looked up one by one in one pass: the service allows 300 calls a
+minute."""
 TRIES = 2
-"""What a message did not lead to twice it is not asked for again."""
+"""How often a conversation is looked up by its message, at most."""
 T = TypeVar("T")
 
 
@@ -71,13 +72,13 @@ class Road(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The time in which a run's conversations are looked for."""
+    """The time span in which a run's conversations are searched."""
 
     start: datetime
     began_until: datetime
     """none of its conversations began later"""
     end: datetime
-    """until then analytics is asked for them"""
+    """analytics is asked up to this time"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +87,12 @@ class Search:
     run_id: str
     span: Span
     closed: Collection[Road] = ()
-    """roads that are not tried: a preflight has found that they lead nowhere"""
+    """ways that are not tried: a preflight has found that they do not work"""
 
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """What a ledger knows of a session, for finding its conversation."""
+    """The ledger's data of a session by which its conversation is found."""
 
     token: str = field(repr=False)
     message_id: str
@@ -100,27 +101,27 @@ class Spoken:
 
 @dataclass(slots=True)
 class Matches:
-    """Conversations by their ids. Kept from one look to the next: what is matched stays so."""
+    """Conversations by their ids. Kept from one pass to the next: a match stays valid."""
 
     tokens: dict[str, str] = field(default_factory=dict, repr=False)
-    """the session of each"""
+    """the token of each conversation's session"""
     roads: dict[str, Road] = field(default_factory=dict)
     strangers: set[str] = field(default_factory=set)
-    """of this run by their attributes, and of no session that the ledger knows"""
+    """conversations of this run by their attributes that belong to no session in the ledger"""
     refused: dict[str, str] = field(default_factory=dict)
-    """what the service would not tell, by the question, in its own words"""
+    """questions that the service refused, with its own words"""
     looked_up: Counter[str] = field(default_factory=Counter)
-    """how often a token's message was asked for"""
+    """how often each token's message was looked up"""
 
     def add(self, conversation: str, token: str, road: Road) -> None:
-        """One that was found; the first road to it counts."""
+        """Add a conversation that was found; the first way in which it was found counts."""
         self.tokens.setdefault(conversation, token)
         self.roads.setdefault(conversation, road)
 
     def ask(self, what: str, question: Callable[[], T], otherwise: T) -> T:
-        """An answer, or ``otherwise`` where it was refused, which is noted.
+        """The answer to a question; ``otherwise`` if it was refused (the refusal is noted).
 
-        Raises PlatformApiError when the service can't be asked at all.
+        Raises PlatformApiError if the service can't be asked at all.
         """
         try:
             return question()
@@ -131,7 +132,7 @@ class Matches:
             return otherwise
 
     def ask_by_id(self, search: Search, ids: list[str]) -> list[Seen]:
-        """What analytics shows of these conversations; raises as :meth:`ask`."""
+        """What analytics shows of these conversations. Raises the errors of :meth:`ask`."""
         api, span = search.api, search.span
         return self.ask(
             "conversations by their ids",
@@ -143,10 +144,10 @@ class Matches:
 def match(
     matches: Matches, sessions: Iterable[Spoken], search: Search, *, thorough: bool = True
 ) -> None:
-    """Find the conversations of these sessions, as far as the roads lead today.
+    """Find the conversations of these sessions, as far as the service shows them now.
 
-    Unless ``thorough``, of many sessions only leftovers are looked up one by one.
-    Raises PlatformApiError when the service can't be asked at all.
+    Unless ``thorough``, only leftovers are looked up one by one if there are many sessions.
+    Raises PlatformApiError if the service can't be asked at all.
     """
     api, span, closed = search.api, search.span, search.closed
     all_of_them = list(sessions)
@@ -195,7 +196,7 @@ def _by_message(matches: Matches, sessions: list[Spoken], api: PlatformApi) -> N
             what, partial(conversation_of_message, api, one.message_id), None
         )
         if what in matches.refused:
-            return  # once forbidden, always forbidden
+            return  # it will be forbidden for all the others too
         if conversation is not None:
             matches.add(conversation, one.token, Road.MESSAGE)
 
@@ -206,19 +207,19 @@ class EndLags:
 
     samples: list[tuple[int, int]] = field(default_factory=list)
     cleared: int = 0
-    """conversations of the run whose session was cleared with proof: what could be measured"""
+    """conversations of the run whose session was cleared with proof: those that have a lag"""
     before_proof: int = 0
-    """of the samples, those whose conversation ended before we saw the proof"""
+    """samples whose conversation ended before we saw the proof"""
 
 
 MOST_NS = 2**62
-"""A lag that is longer by what the service says (146 years) counts as so long."""
+"""The longest lag (146 years), if the service's times give a longer one."""
 
 
 def end_lags(rows: Mapping[str, Row], shown: Mapping[str, Seen]) -> EndLags:
-    """``rows`` are the ledger's and ``shown`` what analytics has, both by conversation.
+    """``rows`` are from the ledger, ``shown`` is from analytics, both by conversation.
 
-    What analytics does not show as over is not measured.
+    A conversation that analytics does not show as ended is not measured.
     """
     lags = EndLags()
     for conversation, row in rows.items():
@@ -236,12 +237,12 @@ def end_lags(rows: Mapping[str, Row], shown: Mapping[str, Seen]) -> EndLags:
 
 ASK_AGAIN_S = 5.0
 SILENT = (Stage.INTENDED, Stage.CONFIGURED, Stage.NEVER_CONFIGURED)
-"""Stages of sessions that have said nothing yet: there is no conversation."""
+"""Stages of sessions that have not spoken yet: they have no conversation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A conversation that is open at the service, or of which that can't be told."""
+    """A conversation that is open at the service, or may be."""
 
     conversation_id: str
     token: str = field(default="", repr=False)
@@ -250,42 +251,43 @@ class Finding:
     agent: bool = False
     started: str = ""
     why: str = ""
-    """for one whose standing is unknown: what stood in the way"""
+    """if its state is unknown: the reason"""
 
 
 @dataclass(slots=True, kw_only=True)
 class Audit:
-    """The lists, and how sure they are."""
+    """The result of an audit: lists of conversations, and how certain they are."""
 
     leftovers: list[Finding] = field(default_factory=list)
     """open at the service, without proof of an end in the ledger"""
     cleared_yet_open: list[Finding] = field(default_factory=list)
-    """the ledger has proof of their end, and the service has them open"""
+    """open at the service, though the ledger has proof of their end"""
     not_in_ledger: list[Finding] = field(default_factory=list)
-    """of this run, and the ledger does not know them: there must be none"""
+    """of this run, but not in the ledger: there must be none"""
     unknown: list[Finding] = field(default_factory=list)
-    """it could not be told how they stand"""
+    """their state is unknown"""
     others: int = 0
-    """open conversations of others, only counted"""
+    """open conversations that are not of this run; only counted"""
     wrap_up: int = 0
-    """the guest is gone, an agent has not yet closed it"""
+    """conversations that the guest has left and an agent has not closed yet"""
     spoke: int = 0
     """sessions of the ledger that have a conversation"""
     visible: int = 0
     """how many of these the service shows"""
     cleared: int = 0
-    """of the run's conversations, those that analytics itself calls cleared"""
+    """conversations of the run that analytics itself calls cleared"""
     cleared_in_ledger: int = 0
     cleared_by_all: int | None = None
-    """what analytics counts as cleared in these days, whoever's it is; None: it can't be asked"""
+    """all conversations that analytics counts as cleared in these days, of this run or not; None:
+    it can't be asked"""
     left_out: int = 0
-    """open conversations that the service lists and does not give"""
+    """open conversations that the service counts but does not return"""
     damaged: list[str] = field(default_factory=list)
     """what is wrong with ledger files that may hide sessions"""
     matched: Counter[str] = field(default_factory=Counter)
     """how conversations were matched to sessions"""
     refused: dict[str, str] = field(default_factory=dict)
-    """what the service would not tell, in its own words"""
+    """questions that the service refused, with its own words"""
     looks: int = 0
     ends: EndLags = field(default_factory=EndLags)
 
@@ -301,12 +303,12 @@ class Audit:
 
     @property
     def certain(self) -> bool:
-        """Whether the service has told how each of the run's conversations stands."""
+        """Whether the state of each of the run's conversations is known."""
         return self.all_visible and not (self.unknown or self.left_out or self.damaged)
 
     @property
     def clean(self) -> bool:
-        """Nothing of this run is open at the service, and all of it could be told."""
+        """Whether no conversation of this run is open at the service, and all states are known."""
         return not self.certainly_open and self.certain
 
 
@@ -318,9 +320,10 @@ def audit(
     on_look: Callable[[Audit], None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Audit:
-    """Look until nothing is open and all is known, or the deadline: what is shown lags behind.
+    """Ask until no conversation is open and all states are known, or until the deadline: the
+    service shows changes late.
 
-    Raises PlatformApiError when nothing can be asked at all.
+    Raises PlatformApiError if the service can't be asked at all.
     """
     rows = [row for path in RunDirectory(run_dir).ledgers() for row in read_rows(path)]
     look = _Looks(rows, search)
@@ -329,7 +332,7 @@ def audit(
     looks = 0
     while True:
         looks += 1
-        # One by one costs a call each: of many sessions only when nothing else has told in time.
+        # A call for each: with many sessions only if the other ways have not sufficed in time.
         last = monotonic_ns() >= deadline
         latest = look.once(thorough=last or len(look.sessions) <= FEW)
         latest.looks, latest.damaged = looks, damaged
@@ -340,7 +343,7 @@ def audit(
 
 
 class _Looks:
-    """What is kept from one look to the next."""
+    """What an audit keeps from one pass to the next."""
 
     def __init__(self, rows: list[Row], search: Search) -> None:
         self._rows = {row[1]: row for row in rows if row[2] != Stage.NEVER_CONFIGURED}
@@ -351,13 +354,13 @@ class _Looks:
         self._start, self._end = search.span.start, search.span.end
         self._matches = Matches()
         self._settled: dict[str, Standing] = {}
-        """conversations that are over: what has ended stays so"""
+        """conversations that have ended; they stay ended"""
         self._shown: dict[str, Seen] = {}
 
     def once(self, *, thorough: bool) -> Audit:
-        """Ask for everything that is not known to be over yet.
+        """Ask for every conversation that is not known to have ended.
 
-        Unless ``thorough``, what the ledger has proof of is not looked at one by one.
+        Unless ``thorough``, those with a proof in the ledger are not looked up one by one.
         """
         matches = self._matches
         matches.refused.clear()
@@ -396,7 +399,7 @@ class _Looks:
         return audit
 
     def _look_at_open(self, audit: Audit) -> None:
-        """What analytics has open, ours or not."""
+        """The conversations that analytics shows as open, of this run or not."""
         matches = self._matches
 
         def left_out(count: int) -> None:
@@ -413,7 +416,7 @@ class _Looks:
         audit.others = sum(one.id not in ours for one in listed)
 
     def _check_run_conversations(self, audit: Audit, *, thorough: bool) -> None:
-        """How each of the run's conversations stands; those of leftovers come first."""
+        """Get the state of each of the run's conversations; those of leftovers come first."""
         matches = self._matches
         ids = [*matches.tokens, *matches.strangers]
         pending = [one for one in ids if one not in self._shown or one not in self._settled]
@@ -435,7 +438,7 @@ class _Looks:
             return seen.standing
         now = standing_now(self._api, conversation) if direct else Standing.UNKNOWN
         if now is Standing.UNKNOWN and seen is not None:
-            return seen.standing  # as it was a while ago: open, for all that can be told
+            return seen.standing  # an older state, the best known: open
         return now
 
     def _is_over_in_ledger(self, conversation: str) -> bool:
@@ -475,7 +478,7 @@ SHOWN_TIMES = MappingProxyType({"p50": 50.0, "p95": 95.0, "max": 100.0})
 
 
 def end_figures(directory: Path, ends: EndLags) -> dict[str, dict[str, Any]]:
-    """How long conversations went on after the proof, on disk and as the record shows it."""
+    """How long conversations went on after the proof: written to disk, and for the record."""
     if not ends.samples:
         return {}
     times = write_addition(directory, "audit", END_LAG, ends.samples)
@@ -526,7 +529,7 @@ def show_audit(
         ("confirmed leftovers: open at the service, no proof in the ledger", audit.leftovers),
         ("cleared by proof, yet open at the service", audit.cleared_yet_open),
         ("open, of this run, and not in the ledger", audit.not_in_ledger),
-        ("of which the service does not tell how they stand: perhaps open", audit.unknown),
+        ("of unknown state: perhaps open", audit.unknown),
     ):
         say(f"{len(findings):>6,}  {title}", style="red" if findings else "")
         for one in findings[:SHOWN]:
@@ -572,7 +575,7 @@ def show_audit(
     if audit.clean:
         say(f"{name}: the service has nothing of this run open", style="bold green")
     elif not audit.certainly_open:
-        say(f"{name}: it can't be told that nothing of this run is open", style="bold yellow")
+        say(f"{name}: it is not certain that nothing of this run is open", style="bold yellow")
     else:
         say(f"end them with: {sweep_command(directory)} --platform", style="bold")
 

@@ -1,6 +1,7 @@
-"""Ends sessions that no ledger can show, by their tokens, derived again from the run's secret.
+"""End sessions that are in no ledger, by their tokens, derived again from the run's secret.
 
-A ledger file was lost or damaged, or a worker was lost with its disk before its master knew all.
+Needed if a ledger file was lost or damaged, or if a worker was lost with its disk before its master
+knew all its sessions.
 """
 
 import contextlib
@@ -47,7 +48,7 @@ DERIVED_AT_ONCE = 20
 
 @dataclass(slots=True, kw_only=True)
 class Derived:
-    """How a sweep of derived tokens came out."""
+    """The result of a sweep of derived tokens."""
 
     tried: int = 0
     alive: int = 0
@@ -57,7 +58,7 @@ class Derived:
     stopped: bool = False
     """the deadline came first"""
     tokens: list[tuple[str, Ending, str]] = field(default_factory=list, repr=False)
-    """token, ending and reason of each that the service knew, or that could not be asked"""
+    """token, ending and reason of each session that was open, or that could not be asked for"""
 
 
 def sweep_derived(
@@ -70,15 +71,15 @@ def sweep_derived(
     on_try: Callable[[Derived], None] = lambda _: None,
     on_wait: Callable[[float], None] = lambda _: None,
 ) -> Derived:
-    """Try every token of every worker that no ledger row has; what is found is noted.
+    """Try every token of every worker that is in no ledger row; note the sessions found.
 
-    A token that nobody used costs one connection: the service opens an empty session for it, which
-    is cleared at once.
+    A token that no guest used costs one connection: the service opens an empty session for it,
+    which is cleared at once.
 
-    What a worker asked last may be carried out late, so it begins when that is over; ``on_wait`` is
-    told in how many seconds.
+    A worker's last requests may still be carried out, so the sweep waits until that is over;
+    ``on_wait`` is called with the wait (seconds).
 
-    Raises LedgerError when the secret is gone or nothing can be noted.
+    Raises LedgerError if the secret is gone, or if a session can't be noted.
     """
     known = {row[1] for path in RunDirectory(run_dir).ledgers() for row in read_rows(path)}
     result = Derived()
@@ -123,7 +124,7 @@ def sweep_derived(
                 pool.spawn(attempt, token)
                 gevent.sleep(1 / per_second)
             pool.join(raise_error=True)
-    finally:  # also of one that is interrupted: what it has met is open, or it has opened it
+    finally:  # also after an interrupt: the sessions met so far are open, or were opened by it
         if result.tokens:
             _note_derived(run_dir, result)
     if not (result.stopped or result.unproved):
@@ -132,8 +133,8 @@ def sweep_derived(
 
 
 def _last_sign_ns(run_dir: Path) -> int:
-    """When a process of the run was heard of for the last time (wall clock), by its ledger or, as
-    that may be gone, by its measurements; 0: never."""
+    """The last sign of life of any process of the run (wall clock, ns): from the ledgers or, since
+    those may be gone, from the measurements; 0: none."""
     files = RunDirectory(run_dir)
     heard = [read_process(path).heartbeat_ns for path in files.ledgers()]
     for name in claimed(run_dir):
@@ -143,9 +144,9 @@ def _last_sign_ns(run_dir: Path) -> int:
 
 
 def _may_hide(run_dir: Path) -> Iterator[tuple[str, bytes, int]]:
-    """(name, secret, number) of each worker that may have opened what no ledger here shows.
+    """(name, secret, number) of each worker that may have opened sessions in no ledger here.
 
-    One whose ledger is whole and says that it came to its end in order has not. Raises LedgerError.
+    A worker whose ledger is complete and says that it ended properly has not. Raises LedgerError.
     """
     copies = {}
     ended = set()
@@ -167,7 +168,7 @@ def _may_hide(run_dir: Path) -> Iterator[tuple[str, bytes, int]]:
 
 
 def _secret_here(run_dir: Path) -> bytes:
-    """The secret of the run as it is: a fresh one would lead to nothing and prove nothing."""
+    """The run's secret. (A new one must not be made: its tokens would find and prove nothing.)"""
     path = RunDirectory(run_dir).secret
     if not path.exists():
         raise LedgerError(f"the run's secret {path} is gone: its tokens can't be derived")
@@ -175,7 +176,7 @@ def _secret_here(run_dir: Path) -> bytes:
 
 
 def _secret_of(copy: Path) -> tuple[bytes, int] | None:
-    """What a copy holds of its worker's secret and number; None where that can't be read."""
+    """The worker's secret and number in a copy of its ledger; None if they can't be read."""
     try:
         meta = read_meta(copy)
         return bytes.fromhex(meta[SECRET]), int(meta["number"])
@@ -184,15 +185,15 @@ def _secret_of(copy: Path) -> tuple[bytes, int] | None:
 
 
 def _not_in_rows(run_dir: Path, worker: str) -> int:
-    """How many sessions a worker intended, by its measurements and the ids of its ledger's rows,
-    that are no row there."""
+    """How many sessions of a worker have no row in its ledger, by its measurements and the ids of
+    the rows."""
     path = RunDirectory(run_dir).ledger(worker)
     ids = [row[0] for row in read_rows(path)] if path.exists() else []
     return max(0, max([counted_sessions(run_dir, worker), *ids]) - len(ids))
 
 
 def _note_derived(run_dir: Path, result: Derived) -> None:
-    """What was found becomes rows of a ledger file of its own: it was intended, nobody knew."""
+    """Write the sessions found as rows of a new ledger file, beginning at ``intended``."""
     now = wall_ns()
     store = Store(
         RunDirectory(run_dir).ledger(f"derived-{now}"),
@@ -208,9 +209,9 @@ def _note_derived(run_dir: Path, result: Derived) -> None:
 
 
 def _note_complete(run_dir: Path) -> None:
-    """What was damaged and set aside, is gone or is a lost worker's copy, hides nothing any more.
+    """Note that the damaged, missing and copied ledgers hide no sessions any more.
 
-    In the place of a ledger that is gone there is an empty one then, which says so.
+    A missing ledger is replaced by an empty one that says so.
     """
     for path in missing_ledgers(run_dir):
         now = str(wall_ns())

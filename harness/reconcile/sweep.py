@@ -1,17 +1,17 @@
 """Ends the leftovers of a run, from the guest's side and, where that fails, from the operator's.
 
-From the guest's side each is resumed with its token and cleared, and settled in its ledger file as
-soon as the proof comes: a second sweep, or one after an interruption, has only the rest to do. At
-the end of a run the same is done for its processes that died.
+From the guest's side each session is resumed with its token and cleared. It is settled in its
+ledger file as soon as the proof comes, so a second sweep, or one after an interruption, only does
+the rest. At the end of a run the same is done for its processes that died.
 
-A configureSession that nobody has answered may be carried out after all that the service has said
-since. So what a resume proves of such a session counts only when it comes long enough after that:
-it is ended at once, looked at once more then, and until then it stays a leftover. What the sweep
-itself asks is noted before it leaves, too.
+The service may still carry out a configureSession that it has not answered, even after it has
+proved the session's end. Such a proof counts only if it comes long enough after that request. So
+such a session is ended at once, stays a leftover, and is tried again later. The sweep notes its own
+requests in the ledger, too, before it sends them.
 
-From the operator's side conversations are disconnected. That takes effect a moment later, and is
-believed when it shows: each is looked at until it is over or the time is up. What is not seen to
-have ended stays a leftover.
+From the operator's side conversations are disconnected. That takes effect a moment later, so each
+is checked until it has ended or the time is up. A conversation that is not seen to end stays a
+leftover.
 """
 
 import itertools
@@ -73,10 +73,10 @@ from harness.rundir.layout import RunDirectory
 from harness.units import duration_text
 
 AT_ONCE = 50
-"""Sessions that are being ended at the same time, at most."""
+"""How many sessions are ended at the same time, at most."""
 TRIES_PER_S = 50.0
-"""New connections of the sweep that ends a run. The command has a rate of its own: it may meet a
-service that is in use."""
+"""New connections per second of the sweep that ends a run. The command has its own, lower rate,
+because others may be using the service."""
 DEADLINE_S = 120.0
 SPARE_S = 0.05
 """A wait may end a moment early."""
@@ -89,7 +89,7 @@ class SweepResult:
     total: int
     endings: Counter[Ending] = field(default_factory=Counter)
     unreached: int = 0
-    """not even tried before the deadline"""
+    """not tried before the deadline"""
     again_ns: int = 0
     """earliest wall-clock time (ns) at which a later sweep can settle the rest; 0 if none"""
 
@@ -102,13 +102,14 @@ class SweepResult:
         return self.total - self.settled
 
     def block(self, *, by: str) -> dict[str, Any]:
-        """What the record says of it."""
+        """The sweep's section of the record."""
         endings = {str(ending): count for ending, count in self.endings.items()}
         return sweep_block(self.settled, self.left, by=by, endings=endings)
 
 
 def refuse_while_running(run_dirs: Iterable[Path], *, force: bool) -> None:
-    """Sweeping a run that is at work would end its guests' sessions under them: ConfigError."""
+    """Refuse to sweep a run that is going on, as this would end its guests' sessions: raises
+    ConfigError."""
     for run_dir in run_dirs:
         alive = [process.worker for process in read_processes(run_dir).values() if process.alive]
         if alive and not force:
@@ -136,11 +137,10 @@ def sweep(
     """End each leftover on a connection of its own, at most ``per_second`` new ones a second.
 
     ``sign_ins`` are the JWTs of signed-in guests, in the order in which the run gave them out.
-    Settles the proved ones in their ledger. Raises LedgerError when that can't be written.
+    Sessions with a proof are settled in their ledger. Raises LedgerError if that can't be written.
 
-    Those that may be opened still are tried once more when that is over, if that is before the
-    deadline; ``on_wait`` is told how many there are, and for how long (seconds) they are waited
-    for.
+    A session that may still open is tried again when that is no longer possible, if the deadline
+    allows it. ``on_wait`` is called with the number of such sessions and the wait (seconds).
     """
     work = _Sweep(
         settings=settings,
@@ -154,7 +154,7 @@ def sweep(
 
 @dataclass(slots=True, kw_only=True, repr=False)
 class _Sweep:
-    """Leftovers that are being ended."""
+    """The state of one sweep."""
 
     settings: GuestSettings
     sign_ins: tuple[str, ...]
@@ -164,11 +164,11 @@ class _Sweep:
     endings: Counter[Ending] = field(default_factory=Counter)
     unreached: int = 0
     not_before_ns: int = 0
-    """until then the service has asked us not to connect (Retry-After of a refused upgrade)"""
+    """before this time the service wants no connection (Retry-After of a refused upgrade)"""
     early: dict[Leftover, Ending] = field(default_factory=dict)
-    """ended, but something for them may be carried out still"""
+    """ended, but an unanswered request may still open them"""
     before: dict[Leftover, Ending] = field(default_factory=dict)
-    """those of them that are tried once more"""
+    """those of them that are tried again, with their first ending"""
     failures: list[LedgerError] = field(default_factory=list)
     recorder: Recorder = field(default_factory=Recorder)
     pool: Pool = field(default_factory=lambda: Pool(AT_ONCE))
@@ -176,7 +176,7 @@ class _Sweep:
     def run(
         self, leftovers: list[Leftover], on_wait: Callable[[int, float], object]
     ) -> SweepResult:
-        """End them all, and those that may be opened still once more when that is over."""
+        """End them all; then, after a wait, try those again that might still have opened."""
         self._end_all(leftovers)
         last_ns = wall_ns() + self.deadline_ns - monotonic_ns()
         in_time = [leftover for leftover in self.early if self._over_ns(leftover) < last_ns]
@@ -212,7 +212,7 @@ class _Sweep:
 
     def _end(self, leftover: Leftover) -> None:
         request_log = _RequestLog(leftover)
-        # Before Clear leaves: when its proof comes tells nothing of when it was carried out.
+        # Checked before Clear is sent: its proof may arrive long after it was carried out.
         too_early = wall_ns() < self._over_ns(leftover)
         try:
             ending, alive = self._ask(leftover, request_log)
@@ -226,12 +226,12 @@ class _Sweep:
                 settle(leftover, f"sweep: {ending}")
         except LedgerError as error:  # a greenlet that fails prints a traceback
             self.failures.append(error)
-            gevent.spawn(self.pool.kill)  # ending more would be forgotten
+            gevent.spawn(self.pool.kill)  # further endings could not be noted
             return
         self._count(ending)
 
     def _ask(self, leftover: Leftover, request_log: "_RequestLog") -> tuple[Ending, bool]:
-        """How it ended, and whether the service still had it. Raises LedgerError."""
+        """The session's ending, and whether it was still alive. Raises LedgerError."""
         while True:
             connection = Connection(
                 self.settings, leftover.token, self.recorder, on_configure=request_log
@@ -258,7 +258,8 @@ class _Sweep:
             gevent.sleep(connection.retry_after_s)
 
     def _over_ns(self, leftover: Leftover) -> int:
-        """From when on (wall clock) nothing can open it any more; 0: nothing can."""
+        """From this wall-clock time on (ns) no request can open the session any more; 0: none can
+        now."""
         asked_ns = leftover.asked_ns
         return asked_ns + int(self.settings.late_within_s * 1e9) if asked_ns else 0
 
@@ -268,7 +269,7 @@ class _Sweep:
 
 
 class _RequestLog:
-    """What the ledger says of a leftover while a sweep asks for it."""
+    """Notes in the ledger that a sweep has sent a configureSession for a leftover."""
 
     __slots__ = ("_before", "_leftover")
 
@@ -277,19 +278,20 @@ class _RequestLog:
         self._before: tuple[str, int] | None = None
 
     def __call__(self, sending: bool) -> None:
-        """A configureSession is about to leave, or the wait for its answer is over."""
+        """A configureSession is about to be sent, or the wait for its answer is over."""
         if sending:
             before = note_asked(self._leftover)
             self._before = self._before or before
 
     def take_back(self) -> None:
-        """All of it was answered."""
+        """All requests were answered: restore what the ledger said before."""
         if self._before is not None:
             take_back(self._leftover, self._before)
 
 
 def _likeliest(sign_ins: tuple[str, ...], leftover: Leftover) -> Iterator[str]:
-    """Its own first, very likely, then those of the guests who came shortly before and after it."""
+    """The guest's own sign-in first, very likely; then those of the guests who arrived shortly
+    before and after it."""
     many = len(sign_ins)
     first, step = read_process(leftover.file).share if many else (0, 1)
     own = first + (leftover.row - 1) * step
@@ -299,11 +301,12 @@ def _likeliest(sign_ins: tuple[str, ...], leftover: Leftover) -> Iterator[str]:
 
 
 def find_lost(run_dir: Path) -> tuple[list[str], list[Leftover]]:
-    """The processes of a run that are gone without an orderly end, and what they left.
+    """The processes of a run that died without a proper end, and their leftovers.
 
-    Only those that are certainly not at work any more: others end their own sessions.
+    Only processes that have certainly stopped: the others end their own sessions.
 
-    One on another machine that has not said it ended is waited for until its last heartbeat is old.
+    A process on another machine that has not reported its end is waited for until its last
+    heartbeat is too old.
     """
     _await_silence(run_dir)
     lost = {
@@ -315,7 +318,8 @@ def find_lost(run_dir: Path) -> tuple[list[str], list[Leftover]]:
 
 
 def _await_silence(run_dir: Path) -> None:
-    """Until no process elsewhere seems alive, or for as long as a heartbeat counts."""
+    """Wait until no process on another machine seems alive, at most as long as a heartbeat is
+    valid."""
     deadline = monotonic_ns() + int((HEARTBEAT_FRESH_S + 1) * 1e9)
     while monotonic_ns() < deadline:
         processes = read_processes(run_dir).values()
@@ -326,18 +330,18 @@ def _await_silence(run_dir: Path) -> None:
 
 LOOK_AGAIN_S = 1.0
 EFFECT_WITHIN_S = 60.0
-"""How long a disconnect is given to show; what the service needs is not published."""
+"""How long to wait for the effect of a disconnect (seconds); the vendor publishes no figure."""
 
 
 class Disconnect(StrEnum):
-    """What became of leftovers that were to be disconnected: the predicate of a sentence."""
+    """The result for leftovers that were to be disconnected: the predicate of a sentence."""
 
     DONE = "conversations were disconnected; their sessions lapse by themselves"
     OVER_ALREADY = "had ended for the guest already, says the Platform API"
     STILL_OPEN = "are still open after they were disconnected"
     NOT_TOLD = "were disconnected, and the service does not show whether they have ended"
     REFUSED = "could not be disconnected"
-    """begins the sentence, which goes on with the service's own words"""
+    """followed by the service's own words"""
     NOT_FOUND = "have no conversation that the Platform API knows"
 
 
@@ -350,8 +354,9 @@ def sweep_by_platform(
 ) -> Counter[str]:
     """Disconnect each leftover's conversations and settle it when the service shows their end.
 
-    Counts what became of them, by :class:`Disconnect`; who was not settled stays on the list.
-    Raises PlatformApiError when the service can't be asked, LedgerError when it can't be noted.
+    Returns how many leftovers had each result of :class:`Disconnect`; those that were not settled
+    stay leftovers. Raises PlatformApiError if the service can't be asked, LedgerError if a result
+    can't be noted.
     """
     outcomes = Counter[str]()
     matches = Matches()
@@ -397,7 +402,7 @@ def sweep_by_platform(
 
 
 def _refusal(api: PlatformApi, conversations: list[str]) -> str:
-    """Disconnect all of them; why the service would not, empty if it would."""
+    """Disconnect all of them; returns why the service refused, empty if it did not."""
     for one in conversations:
         try:
             disconnect(api, one)
@@ -409,7 +414,8 @@ def _refusal(api: PlatformApi, conversations: list[str]) -> str:
 
 
 def _look_again(search: Search, states: dict[str, Standing], conversations: list[str]) -> None:
-    """How those stand that are not over yet: each itself or, where that is denied, in analytics."""
+    """Update the states of those that have not ended: from the conversation itself or, if that may
+    not be read, from analytics."""
     pending = [one for one in conversations if one not in states or not states[one].over]
     states |= {one: standing_now(search.api, one) for one in pending}
     hidden = [one for one in pending if states[one] is Standing.UNKNOWN]
@@ -418,7 +424,7 @@ def _look_again(search: Search, states: dict[str, Standing], conversations: list
 
 
 TELL_EVERY_S = 5.0
-"""Where no bar can be drawn, a line so often."""
+"""Interval of the progress lines where no bar can be drawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -427,17 +433,17 @@ class SweepOrder:
     """new connections at most"""
     deadline_s: float
     late_within_s: float = LATE_WITHIN_S
-    """for so long after it left, a configureSession that was not answered may open a session"""
+    """how long after it was sent an unanswered configureSession may still open a session"""
     sign_ins: tuple[str, ...] = field(default=(), repr=False)
-    """JWTs of signed-in guests, who can't be resumed without their own; else the run's"""
+    """JWTs of signed-in guests, who can only be resumed with their own; empty: those of the run"""
     swept_too: frozenset[str] = frozenset()
-    """workers whose own ledgers are among what is swept (see :func:`owners`)"""
+    """workers whose own ledgers are swept as well (see :func:`owners`)"""
     derive: bool = False
-    """also try tokens that no ledger here shows"""
+    """also try tokens that are in no ledger here"""
     platform: bool = False
-    """disconnect over the Platform API what is left"""
+    """disconnect the remaining conversations over the Platform API"""
     effect_s: float | None = None
-    """how long the effect of that is waited for; None: as the preflight has learnt"""
+    """how long to wait for the effect of that; None: as long as the preflight has learnt"""
     api_url: str | None = None
     login_url: str | None = None
     dry_run: bool = False
@@ -450,7 +456,7 @@ def owners(directories: Iterable[Path]) -> frozenset[str]:
 
 
 def sweep_run(directory: Path, order: SweepOrder, console: Console) -> int:
-    """End what one run has left behind, or say what would be done; how many are left."""
+    """End the leftovers of one run, or say what would be done; returns how many are left."""
     tell = partial(console.print, style="yellow", soft_wrap=True)
     sign_ins = order.sign_ins or sign_ins_of(directory, tell)
     hidden = _look_for_more(directory, order, sign_ins, console)
@@ -474,7 +480,8 @@ def sweep_run(directory: Path, order: SweepOrder, console: Console) -> int:
 
 
 def refuse_read_only(directory: Path) -> None:
-    """What can't be noted would be swept again and again, and never be known to be ended."""
+    """Refuse a ledger that can't be written: the ended sessions would stay leftovers. Raises
+    ConfigError."""
     for path in (directory, *RunDirectory(directory).ledgers()):
         if not os.access(path, os.W_OK):
             raise ConfigError(
@@ -486,9 +493,10 @@ def refuse_read_only(directory: Path) -> None:
 def _look_for_more(
     directory: Path, order: SweepOrder, sign_ins: tuple[str, ...], console: Console
 ) -> int:
-    """Set damaged files aside and, if asked to, try what they hide; 1 if they may hide some.
+    """Set damaged files aside and, with ``derive``, try the tokens that they may hide. Returns 1 if
+    they may still hide sessions.
 
-    A dry run only looks.
+    A dry run changes nothing.
     """
     say = partial(console.print, soft_wrap=True)
     name = directory.name
@@ -529,9 +537,9 @@ def _look_for_more(
     cut_off = sorted(set(account.cut_off) - order.swept_too)
     if cut_off:
         say(
-            f"{name}: {', '.join(cut_off)} did not end in order: what was opened in the "
-            "last second may not be known here. Sweep that machine's own copy of the run together "
-            "with this one, or try the tokens with --derive",
+            f"{name}: {', '.join(cut_off)} did not end properly: sessions opened in the last "
+            "second may be missing here. Sweep that machine's own copy of the run together with "
+            "this one, or try the tokens with --derive",
             style="red",
         )
     if account.damaged:
@@ -541,7 +549,7 @@ def _look_for_more(
 
 
 def waiting_words(many: int, wait_s: float) -> str:
-    """What is said while a sweep waits."""
+    """The sentence that is shown while a sweep waits."""
     sessions = "session has" if many == 1 else "sessions have"
     return (
         f"waiting {duration_text(wait_s)}: {many:,} {sessions} an unanswered open request and may "
