@@ -71,10 +71,17 @@ def safe_text(text: str) -> str:
     return _TRICKS.sub(_number, text)
 
 
+def safe_line(text: str) -> str:
+    """What goes into a log, whoever wrote it: ids are shortened too, as one may be a guest's token.
+
+    Line ends and tabs stay.
+    """
+    return safe_text(without_ids(text))
+
+
 def safe_quote(text: str, most: int = MOST) -> str:
     """What a server says, on one line; an id in it may be a guest's token, so ids are shortened."""
-    text = without_ids(text[: 4 * most])
-    text = safe_text(text).replace("\n", "\\n").replace("\t", " ")
+    text = safe_line(text[: 4 * most]).replace("\n", "\\n").replace("\t", " ")
     return text if len(text) <= most else f"{text[:most]}…"
 
 

@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 import orjson
 
 from harness.clock import utc_iso, wall_ns
-from harness.errors import without_ids
+from harness.errors import safe_line
 
 if TYPE_CHECKING:  # processes that run guests print without it
     from rich.console import Console
@@ -185,7 +185,7 @@ class Printer:
 def json_line(*, at_ns: int, level: str, logger: str, names: tuple[str, str], message: str) -> str:
     """One line of a log as JSON: ``names`` are run and node; the time is UTC.
 
-    Ids are shortened: one may be a token.
+    Tokens and other secrets are taken out.
     """
     run, node = names
     line = {
@@ -194,7 +194,7 @@ def json_line(*, at_ns: int, level: str, logger: str, names: tuple[str, str], me
         "logger": logger,
         "run": run,
         "node": node,
-        "message": without_ids(message),
+        "message": safe_line(message),
     }
     return orjson.dumps(line).decode()
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import ModuleType
 
 from harness.config.run_config import LOG_FORMAT, RunConfig
-from harness.errors import without_ids
+from harness.errors import safe_line
 from harness.streams import JsonLines, json_line, name_in_lines, print_json
 
 LOG = logging.getLogger("harness.load")
@@ -21,7 +21,7 @@ HANDLED = (None, "locust", "locust.stats_logger")
 
 
 class RunContext(logging.Filter):
-    """Puts run and node before each line of ours, and shortens ids in all: one may be a token."""
+    """Puts run and node before each line of ours, and takes tokens and other secrets out of all."""
 
     def __init__(self, context: Callable[[], str]) -> None:
         super().__init__()
@@ -31,13 +31,14 @@ class RunContext(logging.Filter):
         """Lets everything pass; a record comes once for each handler, and is changed once."""
         if not getattr(record, "in_context", False):
             record.in_context = True
-            text = without_ids(record.getMessage())
+            text = safe_line(record.getMessage())
             ours = record.name.partition(".")[0] == OURS
             before = self._context() if ours else ""
             record.msg, record.args = (f"{before}: {text}" if before else text), ()
             if record.exc_info:
-                whole = logging.Formatter().formatException(record.exc_info)
-                record.exc_text = without_ids(whole)
+                record.exc_text = logging.Formatter().formatException(record.exc_info)
+            record.exc_text = record.exc_text and safe_line(record.exc_text)
+            record.stack_info = record.stack_info and safe_line(record.stack_info)
         return True
 
 

@@ -16,6 +16,7 @@ from harness.errors import ExitCode
 from harness.ledger.reader import read_process, read_rows
 from harness.load.logs import RunContext
 from harness.rundir.layout import RunDirectory
+from harness.streams import json_line
 from harness.supervise.children import free_port
 
 TOKEN = "0b7a51a4-5f6e-4b5a-9d3a-0123456789ab"
@@ -47,6 +48,37 @@ def test_a_token_is_shortened_wherever_it_stands(name: str) -> None:
     assert TOKEN not in whole
     assert "0b7a51a4…" in whole
     assert "ValueError: no session 0b7a51a4…" in whole
+
+
+SECRET = "SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJVadQssw5c"
+SECRETS = (
+    f"Bearer {SECRET}",
+    f"Authorization: Basic {SECRET}=",
+    f"jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.{SECRET}",
+    f"http://me:{SECRET}@127.0.0.1:3128",
+    TOKEN,
+)
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_no_login_and_no_token_is_logged(secret: str) -> None:
+    context = RunContext(lambda: "run 1")
+    line = record("websockets.client", "> %s", secret, error=ValueError(secret))
+    line.stack_info = f"Stack (most recent call last):\n  {secret}"
+    context.filter(line)
+    whole = logging.Formatter("%(message)s").format(line)
+    handed_on = record("harness.load", "as text")
+    handed_on.exc_text = f"ValueError: {secret}"
+    context.filter(handed_on)
+    whole += logging.Formatter("%(message)s").format(handed_on)
+    as_json = json_line(
+        at_ns=1, level="INFO", logger="harness.print", names=("", ""), message=secret
+    )
+    for text in (whole, as_json):
+        assert SECRET not in text
+        assert TOKEN not in text
+    assert whole.count("…") >= 4
+    assert "Stack (most recent call last):\n  " in whole
 
 
 @pytest.mark.process
