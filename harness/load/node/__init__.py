@@ -1,6 +1,9 @@
 """What a process is to its run: alone, the master, or a worker. Nobody else asks what a runner is.
 
-All roles have the same four methods: ``start``, ``watch``, ``drain``, ``finish``.
+All roles have the same methods. In the order of a run: ``prepare``, ``start``, ``watch``,
+``drain``, ``finish``. What comes in between: ``hand_in`` (an interval's measurements),
+``fail_start``, and of signals ``note_ended_from_outside``, ``hurry`` and ``leave``. Those that lead
+also ``pause`` a run, and ``stop_or_quit`` it.
 """
 
 from typing import Any

@@ -118,7 +118,7 @@ class MasterNode(Leader):
         super().__init__(environment, runner)
         self._handshake = Handshake(runner, lambda: describe(environment, self.admission.shape))
         self.admission.handshake = self._handshake
-        self._handout = Handout(runner, environment)
+        Handout(runner, environment)  # the runner keeps it, as what answers its message
         sent_home = self._handshake.sent_home
         self._barrier = Barrier(runner, sent_home)
         self._copies = Copies(sent_home)
