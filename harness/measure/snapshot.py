@@ -448,13 +448,18 @@ def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 yield number, line.rstrip(b"\n")
 
 
-def write_addition(
-    directory: Path, name: str, operation: str, samples: Iterable[tuple[int, int]]
-) -> Histogram:
-    """Write ``histograms-NAME.hlog`` anew, in one step, and return its sum.
+AUDIT = "audit"
+"""Beside the names of processes: whose histograms are what an audit has measured."""
 
-    ``samples`` are (wall time in ns, duration in ns); each counts in its second. Nothing was
-    scheduled, so the corrected latency is the service time. Raises OSError.
+
+def write_addition(
+    directory: Path, operation: str, samples: Iterable[tuple[int, int]]
+) -> Histogram:
+    """Write what an audit has measured beside what guests have, in one step; the sum of it.
+
+    What an earlier audit wrote is replaced. ``samples`` are (wall time in ns, duration in ns); each
+    counts in its second. Nothing was scheduled, so the corrected latency is the service time.
+    Raises OSError.
     """
     whole = Histogram()
     seconds: dict[int, list[int]] = {}
@@ -470,6 +475,6 @@ def write_addition(
             log_line(tag, at_s - started_s, 1.0, histogram)
             for tag in (service_tag(operation), corrected_tag(operation))
         ]
-    path = RunDirectory(directory).histograms(name)
+    path = RunDirectory(directory).histograms(AUDIT)
     write_atomically(path, "".join(lines))
     return whole

@@ -481,7 +481,7 @@ def end_figures(directory: Path, ends: EndLags) -> dict[str, dict[str, Any]]:
     """How long conversations went on after the proof: written to disk, and for the record."""
     if not ends.samples:
         return {}
-    times = write_addition(directory, "audit", END_LAG, ends.samples)
+    times = write_addition(directory, END_LAG, ends.samples)
     tried = Tried(bounds=times)
     return {END_LAG: operation_block({"ok": times.count}, tried, tried)}
 

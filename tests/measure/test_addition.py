@@ -10,7 +10,7 @@ SECOND = 1_000_000_000
 
 def test_each_sample_counts_in_its_second_and_in_the_whole(tmp_path: Path) -> None:
     samples = [(AT + 5 * SECOND, 40_000_000), (AT, 10_000_000), (AT + SECOND // 2, 20_000_000)]
-    whole = write_addition(tmp_path, "audit", "conversation_end", samples)
+    whole = write_addition(tmp_path, "conversation_end", samples)
     assert whole.count == 3
     lines = list(read_histograms(tmp_path / "histograms-audit.hlog"))
     starts = [line.started_s for line in lines if line.tag == "conversation_end.service"]
@@ -23,7 +23,7 @@ def test_each_sample_counts_in_its_second_and_in_the_whole(tmp_path: Path) -> No
 
 
 def test_a_second_audit_replaces_the_first(tmp_path: Path) -> None:
-    write_addition(tmp_path, "audit", "conversation_end", [(AT, 1_000_000)])
-    write_addition(tmp_path, "audit", "conversation_end", [(AT, 2_000_000), (AT, 3_000_000)])
+    write_addition(tmp_path, "conversation_end", [(AT, 1_000_000)])
+    write_addition(tmp_path, "conversation_end", [(AT, 2_000_000), (AT, 3_000_000)])
     assert read_measurements(tmp_path).histograms["conversation_end.service"].count == 2
     assert [path.name for path in tmp_path.iterdir()] == ["histograms-audit.hlog"]

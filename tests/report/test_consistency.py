@@ -75,7 +75,7 @@ def test_intervals_that_were_cut_short(run_dir: Path) -> None:
 
 def test_what_an_audit_added_is_held_against_its_own_file(run_dir: Path) -> None:
     at = 1_795_000_010 * 10**9
-    times = write_addition(run_dir, "audit", "conversation_end", [(at, 400_000_000)])
+    times = write_addition(run_dir, "conversation_end", [(at, 400_000_000)])
     entry = {
         "count": 1,
         "outcomes": {"ok": 1},

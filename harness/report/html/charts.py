@@ -249,11 +249,11 @@ def log_ticks(lowest: float, highest: float) -> list[tuple[float, str]]:
     return [(tick, f"{tick:.3g} ms" if tick < 1000 else f"{tick / 1000:.6g} s") for tick in ticks]
 
 
-def time_ticks(start_s: float, end_s: float, most: int = MOST_TIME_TICKS) -> list[Tick]:
+def time_ticks(start_s: float, end_s: float) -> list[Tick]:
     """Round times of day in UTC; dates in runs of days. :file:`page.js` does the same on zoom."""
     length = end_s - start_s
-    step = next((step for step in TIME_STEPS_S if length / step <= most), 0)
-    step = step or math.ceil(length / most / 86_400) * 86_400
+    step = next((step for step in TIME_STEPS_S if length / step <= MOST_TIME_TICKS), 0)
+    step = step or math.ceil(length / MOST_TIME_TICKS / 86_400) * 86_400
     form = "%H:%M:%S" if step < 60 else "%H:%M" if step < 86_400 else "%b %d"
     first = math.ceil(start_s / step)
     return [
@@ -493,10 +493,8 @@ def percentiles(
     )
 
 
-def percentile_curve(
-    histogram: Counted, never: int = 0, most: int = MOST_POINTS
-) -> tuple[list[float], list[float]]:
-    """(percentiles, milliseconds) of the cumulative distribution, thinned evenly to ``most``.
+def percentile_curve(histogram: Counted, never: int = 0) -> tuple[list[float], list[float]]:
+    """(percentiles, milliseconds) of the cumulative distribution, thinned evenly.
 
     So many ``never`` came: they are counted above all that did.
     """
@@ -510,7 +508,7 @@ def percentile_curve(
         values.append(value_us / 1000)
     # The highest value stands where the last but one ends: 100 % itself lies infinitely far away.
     quantiles[-1] = max(quantiles[-2], min(quantiles[-1], 100 * (1 - 1 / (2 * whole))))
-    many = min(most, len(values))
+    many = min(MOST_POINTS, len(values))
     keep = sorted({round(n * (len(values) - 1) / max(1, many - 1)) for n in range(many)})
     return [quantiles[place] for place in keep], [values[place] for place in keep]
 
