@@ -1,15 +1,15 @@
-"""The ledger of a running process: what the guests say about their sessions, made durable.
+"""The ledger of a running process: the states of its guests' sessions, made durable.
 
 Changes are collected and written in groups by a thread of its own, one commit after the other, so
-the event loop never waits for the disk; a greenlet that needs to know that its change is durable
-calls :meth:`Ledger.flush` and waits for the commit that covers it.
+the event loop never waits for the disk. A greenlet that must know that its change is durable calls
+:meth:`Ledger.flush`, which waits for the commit that covers the change.
 
-Guests' tokens are derived: keyed hash of a secret of the run, a worker's number and a sequence. A
-token so made can be made again. Should a ledger file be lost with its disk, the secret alone leaves
-a list of tokens to try (``harness sweep --derive``). The secret and the list of workers lie in the
-run directory, for the owner only. Workers that share the directory share both. A worker on another
-machine makes its own beside its own ledger; the master's copy of that ledger holds it too, as it
-holds the tokens.
+Guests' tokens are derived: a keyed hash of a secret of the run, a worker's number and a sequence
+number. So a token can be computed again: if a ledger file is lost with its disk, the secret alone
+gives a list of tokens to try (``harness sweep --derive``). The secret and the list of workers are
+in the run directory, readable for the owner only. Workers that share the directory share both. A
+worker on another machine makes its own secret beside its own ledger; the master's copy of that
+ledger holds it too, as it holds the tokens.
 """
 
 import fcntl
@@ -58,18 +58,18 @@ CREATE TABLE sessions (
 
 
 class Stage(StrEnum):
-    """How far a session is known to have come. It only ever moves on."""
+    """The last known state of a session. A session never goes back to an earlier stage."""
 
     INTENDED = "intended"
-    """about to be opened; nothing that could create it has left yet, or just has"""
+    """about to be opened: the request that can open it is sent next, or was just sent"""
     CONFIGURED = "configured"
     """the service answered; no conversation yet"""
     JOINED = "joined"
-    """the guest has joined or spoken: a conversation lives and may hold an agent"""
+    """the guest has joined or spoken: there is a conversation, and it may hold an agent"""
     CLEARING = "clearing"
     """Clear is about to be sent, or was"""
     LOST = "lost"
-    """given up without proof of its end; the reason says how"""
+    """given up without proof of its end; the reason says why"""
     NEVER_CONFIGURED = "never_configured"
     """provably never existed: nothing was sent that could create it, or the service refused"""
     ENDED = "ended"
@@ -77,16 +77,17 @@ class Stage(StrEnum):
     CLEARED = "cleared"
     """SessionClearedEvent came: the proof"""
     SETTLED = "settled"
-    """ended afterwards, by a sweep; the reason says with what evidence"""
+    """ended afterwards, by a sweep; the reason names the evidence"""
 
     DISCONNECTED = "disconnected"
-    """its conversation is over by the Platform API: it holds nobody; the session itself lapses"""
+    """the Platform API shows that its conversation has ended, so it holds no agent; the session
+    itself expires"""
 
 
 OVER = frozenset(
     {Stage.NEVER_CONFIGURED, Stage.ENDED, Stage.CLEARED, Stage.SETTLED, Stage.DISCONNECTED}
 )
-"""Stages with nothing left to end. All others are leftovers once the run is over."""
+"""Stages of sessions that have ended. All others are leftovers once the run is over."""
 
 OPEN_UNANSWERED = "open_unanswered"
 """Reason suffix: a configureSession sent at or before that time was never answered. The service may
@@ -107,11 +108,12 @@ Update = tuple[str, str, str, int, int]
 
 
 FOLD_TRIES, FOLD_AGAIN_S = 10, 0.1
-"""A reader needs the file for a moment only."""
+"""Attempts to fold the log, and the pause between them (seconds): a reader needs the file only for
+a moment."""
 
 
 def _make(path: Path, meta: Mapping[str, str]) -> None:
-    """Make the file under a name that nobody reads, and give it its own when it is on the disk."""
+    """Create the file under a temporary name; it gets its own when it is on the disk."""
     unready = path.with_name(f".{path.name}-{os.getpid()}")
     try:
         os.close(os.open(unready, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -119,7 +121,7 @@ def _make(path: Path, meta: Mapping[str, str]) -> None:
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             db.executescript(SCHEMA)
             db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # close() says nothing of a full disk
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # close() does not report a full disk
         os.link(unready, path)  # unlike a rename, this replaces nothing
         sync_folder(path.parent)
     finally:
@@ -142,7 +144,8 @@ class Store:
     def __init__(self, path: Path, meta: Mapping[str, str]) -> None:
         """Make the file (mode 0600). Raises LedgerError when it exists or can't be made.
 
-        Whoever dies meanwhile leaves no ledger: a file of this name is whole from its first moment.
+        A process that dies meanwhile leaves no ledger: a file of this name is complete from its
+        first moment.
         """
         self.path = path
         try:
@@ -159,9 +162,10 @@ class Store:
         *,
         repeated: Literal["ABORT", "IGNORE", "REPLACE"] = "ABORT",
     ) -> None:
-        """One transaction; on return it is on the disk. Raises LedgerError, then nothing is.
+        """One transaction; on return it is on the disk. After a LedgerError nothing was written.
 
-        ``repeated``: what becomes of an insert whose row is there already.
+        ``repeated``: what happens to an insert whose row exists already (an SQLite conflict
+        clause).
         """
         try:
             with self._db as db:  # commits, or rolls back
@@ -181,8 +185,8 @@ class Store:
     def close(self) -> None:
         """Fold the write-ahead log into the file and close it, so that one file is left.
 
-        While somebody reads the file the log can't be folded: it stays beside the file then, and
-        readers find it. Raises LedgerError.
+        While another process reads the file, the log can't be folded: it then stays beside the
+        file, where readers find it. Raises LedgerError.
         """
         try:
             self._fold()
@@ -204,7 +208,7 @@ class Store:
 
 @dataclass(slots=True)
 class Entry:
-    """One session's line in the ledger, as its guest holds it."""
+    """One session's row in the ledger, as its guest holds it."""
 
     id: int
     token: str = field(repr=False)
@@ -214,7 +218,7 @@ class Entry:
 
 @dataclass(slots=True)
 class Group:
-    """Changes that are committed together, and the event that says they were (or can't be)."""
+    """Changes that are committed together, and the event that is set when they were, or failed."""
 
     inserts: list[Insert] = field(default_factory=list)
     updates: list[Update] = field(default_factory=list)
@@ -228,8 +232,8 @@ class Group:
 def run_in(thread: ThreadPool, work: Callable[..., None], *args: object) -> None:
     """Do a piece of the store's work in its thread. Raises LedgerError.
 
-    The error comes back as a value: gevent's threads print what they raise, and where the disk is
-    full, so is the log that they print to; the thread would die of it, and we would wait for ever.
+    The thread returns the error as a value. If it raised it, gevent would print it; on a full disk
+    printing to the log fails too, the thread would die, and we would wait for ever.
     """
 
     def attempt() -> LedgerError | None:
@@ -246,21 +250,22 @@ def run_in(thread: ThreadPool, work: Callable[..., None], *args: object) -> None
 
 @dataclass(eq=False, repr=False)
 class Ledger:
-    """Verbs: :meth:`record_intent`, :meth:`mark`, :meth:`flush`. One a process, one event loop."""
+    """Written by :meth:`record_intent`, :meth:`mark` and :meth:`flush`. One for each process, used
+    in one event loop."""
 
     _store: Store
     _: KW_ONLY
     on_failure: Callable[[LedgerError], None] | None = None
-    """told of the first error"""
+    """called with the first error"""
     on_commit: Callable[[Group], None] | None = None
-    """told of each group that has reached the disk"""
+    """called with each group that has reached the disk"""
     tally: Counter[Stage] = field(default_factory=Counter)
-    """How many sessions stand at each stage; the sum is what was ever intended."""
+    """the number of sessions at each stage; the sum is all that were ever intended"""
     reasons: Counter[str] = field(default_factory=Counter)
-    """Why sessions were given up, for those that are lost now."""
+    """why the sessions that are lost now were given up"""
     _failure: LedgerError | None = None
     intended: int = 0
-    """how many sessions were ever intended, and so the id of the newest"""
+    """how many sessions were ever intended; this is also the id of the newest"""
     _collecting: Group = field(default_factory=Group)
     _writing: Group | None = None
     _work: Event = field(default_factory=Event)
@@ -272,7 +277,7 @@ class Ledger:
 
     @property
     def balanced(self) -> bool:
-        """The accounting identity: every session ever intended stands at exactly one stage."""
+        """The accounting identity: every session ever intended is at exactly one stage."""
         counted = sum(self.tally.values())
         return (
             self.intended == counted
@@ -286,9 +291,10 @@ class Ledger:
         return self.intended - sum(self.tally[stage] for stage in OVER) - self.tally[Stage.LOST]
 
     def record_intent(self, token: str) -> Entry:
-        """Announce a session. Call :meth:`flush` before anything leaves that could create it.
+        """Record a session before it is opened. Call :meth:`flush` before sending any request that
+        could open it.
 
-        Raises LedgerError when the ledger has failed before.
+        Raises LedgerError if the ledger has failed before.
         """
         self._check()
         self.intended += 1
@@ -300,7 +306,7 @@ class Ledger:
         return entry
 
     def mark(self, entry: Entry, stage: Stage, reason: str = "", *, message_id: str = "") -> None:
-        """Move a session on. A session that is over stays over."""
+        """Set a session's stage. A session that has ended stays so."""
         if entry.stage in OVER:
             return
         self.tally[entry.stage] -= 1
@@ -314,12 +320,12 @@ class Ledger:
         self._work.set()
 
     def note(self, key: str, value: str) -> None:
-        """Write a line about the process itself, such as its heartbeat."""
+        """Write a value about the process itself, such as its heartbeat."""
         self._collecting.meta[key] = value
         self._work.set()
 
     def flush(self) -> None:
-        """Return when everything said so far is on the disk. Raises LedgerError if it can't be."""
+        """Return when all changes so far are on the disk. Raises LedgerError if they can't be."""
         group = self._collecting if self._collecting else self._writing
         if group is not None:
             group.written.wait()
@@ -327,7 +333,7 @@ class Ledger:
         self._check()
 
     def close(self) -> None:
-        """Write what is left, note the orderly end, close the file. Raises LedgerError."""
+        """Write the remaining changes, note the proper end, close the file. Raises LedgerError."""
         if self._closed:
             return
         self._closed = True
@@ -368,15 +374,15 @@ class Ledger:
 
 SECRET_BYTES = 32
 SECRET = "secret"
-"""Under this name a ledger holds the secret of its worker's tokens."""
+"""The key of the secret of the worker's tokens, in ``meta``."""
 
 
 def run_secret(directory: Path) -> bytes:
-    """The secret of the run, made by the first who asks. Raises LedgerError."""
+    """The secret of the run, made by the first process that needs it. Raises LedgerError."""
     path = RunDirectory(directory).secret
     try:
         if not path.exists():
-            write_once(path, secrets.token_bytes(SECRET_BYTES))  # whoever was first counts
+            write_once(path, secrets.token_bytes(SECRET_BYTES))  # the first process wins
         secret = path.read_bytes()
     except OSError as error:
         raise LedgerError(
@@ -418,7 +424,7 @@ def claimed(directory: Path) -> dict[str, int]:
         try:
             name = str(orjson.loads(line)["worker"])
         except (orjson.JSONDecodeError, KeyError, TypeError):
-            name = f"worker {number}"  # a damaged line still is a number that was given
+            name = f"worker {number}"  # even a damaged line stands for a number that was given
         numbers[name] = number
     return numbers
 
@@ -430,7 +436,7 @@ def derive(secret: bytes, worker: int, sequence: int) -> str:
 
 
 def guest_tag(token: str) -> str:
-    """A name for a guest that may be shown: it leads to the token only for who knows the token."""
+    """A name for a guest that may be shown: the token can't be derived from it."""
     return hashlib.sha256(token.encode()).hexdigest()[:16]
 
 
@@ -444,12 +450,13 @@ class Tokens:
 
     @classmethod
     def of(cls, directory: Path, name: str) -> "Tokens":
-        """Those of the worker ``name`` of a run, under a number of its own. Raises LedgerError."""
+        """The tokens of the worker ``name`` of a run, with a number of its own. Raises
+        LedgerError."""
         return cls(run_secret(directory), claim_number(directory, name))
 
     def meta(self) -> dict[str, str]:
-        """For the ledger, and so for a master's copy of it: from it all tokens can be made again,
-        should the worker be lost with its disk before it could tell of the last ones.
+        """Values for the ledger, and so for a master's copy of it. From them all tokens can be
+        derived again, if the worker is lost with its disk before it has sent its last rows.
         """
         return {"number": str(self.worker), SECRET: self._secret.hex()}
 

@@ -1,11 +1,11 @@
-"""What the ledger files of a run say, whatever their state: in use, crashed, truncated, garbled.
+"""Read the ledger files of a run in any state: in use, crashed, truncated, garbled.
 
-What can't be read is said, never guessed: :class:`Contents` holds the rows that could be read and
-``damage``, the reason why there may be more. Reading changes nothing; :func:`set_aside` makes a
-damaged file usable again, without destroying it.
+Damage is reported, never guessed away: :class:`Contents` holds the rows that could be read, and
+``damage`` says why there may be more. Reading changes nothing; :func:`set_aside` makes a damaged
+file usable again, without destroying it.
 
-A *leftover* is any session without proof of its end. Every session ever intended stands in exactly
-one class of :class:`Account`.
+A *leftover* is any session without proof of its end. Every session ever intended is in exactly one
+class of :class:`Account`.
 """
 
 import os
@@ -36,10 +36,10 @@ from harness.ledger.ledger import (
 from harness.rundir.layout import RunDirectory, worker_of
 
 HEARTBEAT_FRESH_S = 10.0
-"""A process of another machine that has not been heard of for so long is taken for dead."""
+"""A process on another machine counts as dead after this time without a heartbeat."""
 
 MOST_BYTES = 1 << 34
-"""A header that claims more than this is garbage itself."""
+"""A file header that claims a larger size is damaged itself."""
 
 COLUMNS = "id, token, stage, reason, intended_ns, changed_ns, message_id"
 Row = tuple[int, str, str, str, int, int, str]
@@ -56,23 +56,23 @@ class Process:
     host: str
     pid: int
     birth: str = ""
-    """when the operating system says that it was started (see :func:`birth_of`)"""
+    """when it was started, by the operating system (see :func:`birth_of`)"""
     place: str = ""
-    """machine and process namespace (see :func:`place_of_this_process`); empty if not known"""
+    """machine and process namespace (see :func:`place_of_this_process`); empty if unknown"""
     copy: bool = False
-    """the file is a master's copy of a worker's"""
+    """the file is a master's copy of a worker's ledger"""
     damaged: str = ""
-    """what was wrong with the file that this one was saved from, if any"""
+    """the damage of the file from which this one was saved, if any"""
     derived: bool = False
-    """all that the file may lack was tried"""
+    """all tokens that the file may lack were tried"""
     share: tuple[int, int] = (0, 1)
-    """the first of the run's guests that is this process's, and of how many it has one each"""
+    """(first, step): this process has every ``step``-th of the run's guests, from ``first`` on"""
 
     @property
     def here(self) -> bool:
-        """Whether it runs, or ran, on this machine, where its pid means what it says.
+        """Whether it runs, or ran, on this machine, so that its pid is valid here.
 
-        A host name alone is no proof of that: containers share theirs, each with a process 1.
+        The host name alone does not show that: containers may share it, each with a process 1.
         """
         if self.host != platform.node():
             return False
@@ -80,16 +80,16 @@ class Process:
 
     @property
     def cut_off(self) -> bool:
-        """Whether the file is the copy of a worker that was lost: what that worker opened in its
-        last second may not be in it."""
+        """Whether the file is the copy of a lost worker's ledger: sessions that the worker opened
+        in its last second may be missing."""
         return self.copy and not (self.ended or self.derived or self.alive)
 
     @property
     def alive(self) -> bool:
         """Whether it may still be using its sessions.
 
-        On this machine the process itself is asked for, so that a step of the clock changes
-        nothing; of another machine the heartbeat is all that is known.
+        On this machine the process itself is looked up, so a step of the clock does not matter; of
+        a process on another machine only the heartbeat is known.
         """
         if self.ended:
             return False
@@ -114,13 +114,13 @@ class Contents:
 
     @property
     def may_lack(self) -> bool:
-        """Whether guests may have asked for more than the file says: it is damaged, or the copy of
-        a worker that has not come to its end."""
+        """Whether guests may have sent requests that are not in the file: it is damaged, or the
+        copy of a worker that has not ended."""
         return bool(self.damage) or (self.process.copy and not self.process.ended)
 
 
 def read_process(path: Path) -> Process:
-    """Who wrote this ledger, as far as the file can be read."""
+    """The process that wrote this ledger, as far as the file can be read."""
     try:
         with opened(path) as db:
             return _process(path, _meta(db))
@@ -129,12 +129,12 @@ def read_process(path: Path) -> Process:
 
 
 def read_processes(run_dir: Path) -> dict[Path, Process]:
-    """Who wrote the ledgers of a run, by their files."""
+    """The processes that wrote the ledgers of a run, by their files."""
     return {path: read_process(path) for path in RunDirectory(run_dir).ledgers()}
 
 
 def read_contents(path: Path) -> Contents:
-    """The whole file; of a damaged one, what can be had. Never raises for what is in the file."""
+    """The whole file, or the readable part of a damaged one. The file's content never raises."""
     try:
         with opened(path) as db:
             contents = Contents(path=path, process=_process(path, _meta(db)))
@@ -156,7 +156,7 @@ def read_contents(path: Path) -> Contents:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """All rows of a file, in the order of intent; of a damaged one those that can be had."""
+    """All rows of a file, in the order of intent; the readable ones if it is damaged."""
     try:
         with opened(path) as db:
             return db.execute(f"SELECT {COLUMNS} FROM sessions ORDER BY id").fetchall()
@@ -165,7 +165,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def read_meta(path: Path) -> dict[str, str]:
-    """What the file says of the process that writes it. Raises LedgerError."""
+    """The file's values about the process that writes it. Raises LedgerError."""
     with opened(path) as db:
         return _meta(db)
 
@@ -181,8 +181,8 @@ def rows_after(path: Path, last: int, *, most: int) -> list[Row]:
 def opened(path: Path, *, writable: bool = False) -> Iterator[sqlite3.Connection]:
     """A ledger file, checked. Raises LedgerError naming the file and what is wrong with it.
 
-    A file that can't be opened read-only (its write-ahead log lacks the index that a crash or a
-    copy has lost) is read from a private copy.
+    A file that can't be opened read-only (a crash or a copy has lost the index of its write-ahead
+    log) is read from a private copy.
     """
     try:
         lacks_index = _log_of(path).exists() and not path.with_name(path.name + "-shm").exists()
@@ -209,15 +209,15 @@ def salvage(path: Path) -> tuple[dict[str, str], list[Row]]:
                         if _plausible(row):
                             rows[row[0]] = row
     except (OSError, sqlite3.Error, ValueError):
-        pass  # not a database at all: nothing can be had
+        pass  # not a database at all: nothing can be read
     return meta, [rows[number] for number in sorted(rows)]
 
 
 def birth_of(pid: int) -> str:
-    """When a process was started, so that another one with its number is not taken for it.
+    """When a process was started: this tells it from a later process with the same pid.
 
-    Empty when there is none (a zombie is none). On Linux in ticks since the machine was started,
-    which no step of the clock changes.
+    Empty if there is no such process (a zombie does not count). On Linux in ticks since the machine
+    was started, which no step of the clock changes.
     """
     try:
         process = psutil.Process(pid)
@@ -232,7 +232,7 @@ def birth_of(pid: int) -> str:
 
 
 def meta_of_this_process() -> dict[str, str]:
-    """What a ledger notes of the process that writes it, so that others can ask for it."""
+    """What a ledger notes of the process that writes it, so that other processes can find it."""
     return {
         "pid": str(os.getpid()),
         "birth": birth_of(os.getpid()),
@@ -242,7 +242,7 @@ def meta_of_this_process() -> dict[str, str]:
 
 
 def place_of_this_process() -> str:
-    """The machine since it was started, and the namespace that pids belong to; empty if unknown."""
+    """The machine's present boot, and the namespace of its pids; empty if unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
@@ -278,7 +278,7 @@ def _copied(path: Path, *, pad: bool = False) -> Iterator[sqlite3.Connection]:
 
 
 def _pad(copy: Path) -> None:
-    """Bring a truncated file to its full length: SQLite reads nothing at all of a shorter one."""
+    """Extend a truncated file to its full length: SQLite does not read a shorter one at all."""
     with copy.open("r+b") as file:
         header = file.read(100)
         length = int.from_bytes(header[16:18], "big") * int.from_bytes(header[28:32], "big")
@@ -321,7 +321,7 @@ def _process(path: Path, meta: dict[str, str]) -> Process:
 
 
 def _number(text: str | None) -> int:
-    """0 for what is none: a damaged line, or another machine's, is no reason to read nothing."""
+    """The number in a text; 0 if it is none: one damaged value must not stop the reading."""
     return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 20 else 0
 
 
@@ -335,10 +335,10 @@ def _plausible(row: Row) -> bool:
 
 
 def set_aside(path: Path) -> Path | None:
-    """Put what can be read of a damaged file in its place; the file itself is kept beside it.
+    """Replace a damaged file by a new one with its readable rows; keep the damaged one beside it.
 
-    Returns where it is kept; None if the file is not damaged. What could not be read is remembered:
-    the new file says that it came from a damaged one. Raises LedgerError or OSError.
+    Returns where it is kept; None if the file is not damaged. The new file notes the damage of the
+    old one. Raises LedgerError or OSError.
     """
     contents = read_contents(path)
     if not contents.damage or contents.process.damaged:
@@ -372,13 +372,13 @@ def set_aside(path: Path) -> Path | None:
 
 
 KILLED = "killed"
-"""Reason of a session whose process ended without a word."""
+"""Reason of a session whose process died."""
 WORKER_LOST = "worker lost"
-"""Reason of a session whose process was on another machine and is not heard of any more."""
+"""Reason of a session whose process was on another machine, and whose heartbeats have stopped."""
 IN_USE = "in use"
-"""Reason of a session whose process is still at work."""
+"""Reason of a session whose process is still running."""
 UNFINISHED = "unfinished"
-"""Reason of a session whose process came to its end in order, but not this session to its own."""
+"""Reason of a session that was not ended, though its process ended properly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -402,7 +402,7 @@ class Leftover:
 
     @property
     def short_token(self) -> str:
-        """Enough of the token to tell it from others; the whole is a credential."""
+        """The first part of the token, enough to tell it from others; the whole is a credential."""
         return self.token[:8] + "…"
 
     @property
@@ -412,13 +412,13 @@ class Leftover:
 
     @property
     def age_s(self) -> float:
-        """Seconds since it was intended; never negative, whatever the clock did meanwhile."""
+        """Seconds since it was intended; never negative, even if the clock was set back."""
         return max(0, wall_ns() - self.intended_ns) / 1e9
 
 
 @dataclass(slots=True, kw_only=True)
 class Account:
-    """Where all intended sessions of a run stand; ``balanced`` must be true."""
+    """The number of a run's intended sessions in each class; ``balanced`` must be true."""
 
     intended: int = 0
     cleared: int = 0
@@ -427,15 +427,15 @@ class Account:
     settled: int = 0
     """proved ended by a sweep"""
     disconnected: int = 0
-    """ended by the Platform API: their conversations are over, their sessions lapse"""
+    """ended by the Platform API: their conversations have ended, their sessions expire"""
     leftover: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     workers: int = 0
     workers_lost: int = 0
     damaged: list[str] = field(default_factory=list)
-    """what is wrong with files that may hold more sessions than could be read, or are gone"""
+    """the damage of files that may hold more sessions than could be read, or that are gone"""
     cut_off: list[str] = field(default_factory=list)
-    """workers that were lost elsewhere: the master's copy may lack what they opened last"""
+    """workers that were lost on other machines: the master's copy may lack their last sessions"""
 
     @property
     def opened(self) -> int:
@@ -449,8 +449,8 @@ class Account:
 
     @property
     def unsure(self) -> list[str]:
-        """Why that is, in sentences."""
-        lost = "was lost on another machine: what it opened in its last second may not be listed"
+        """Why there may be such sessions, in sentences."""
+        lost = "was lost on another machine: sessions of its last second may be missing"
         return [*self.damaged, *(f"{worker} {lost}" for worker in self.cut_off)]
 
     @property
@@ -498,9 +498,9 @@ def read_account(run_dir: Path) -> Account:
 
 
 def missing_ledgers(run_dir: Path) -> dict[Path, int]:
-    """The ledgers that are gone, and how many sessions their workers intended, as they counted.
+    """The ledgers that are gone, and how many sessions their workers intended by their own count.
 
-    Only of workers that wrote in this directory: another machine's ledger never was here.
+    Only for workers that wrote in this directory: a ledger of another machine was never here.
     """
     files = RunDirectory(run_dir)
     gone = (name for name in claimed(run_dir) if not files.ledger(name).exists())
@@ -558,7 +558,7 @@ def _asked_ns(stage: str, reason: str, changed_ns: int, contents: Contents) -> i
 
 
 def holds_leftovers(path: Path) -> bool:
-    """Whether a ledger file lists a session without proof, or may hide one: the short answer."""
+    """Whether a ledger file lists a session without proof, or may hide one (a quick check)."""
     try:
         with opened(path) as db:
             return db.execute(f"SELECT 1 FROM sessions {NOT_OVER} LIMIT 1").fetchone() is not None
@@ -579,7 +579,8 @@ def settle(leftover: Leftover, evidence: str, stage: Stage = Stage.SETTLED) -> N
 
 
 def note_asked(leftover: Leftover) -> tuple[str, int]:
-    """Note that a configureSession for a leftover is about to leave; what :func:`take_back` needs.
+    """Note that a configureSession for a leftover is about to be sent. Returns the values that
+    :func:`take_back` needs.
 
     Raises LedgerError.
     """
@@ -593,7 +594,7 @@ def note_asked(leftover: Leftover) -> tuple[str, int]:
 
 
 def take_back(leftover: Leftover, before: tuple[str, int]) -> None:
-    """After :func:`note_asked`: all that has left since then was answered. Raises LedgerError."""
+    """Undo :func:`note_asked`: all requests sent since then were answered. Raises LedgerError."""
     with opened(leftover.file, writable=True) as db:
         db.execute(NEW_REASON, (*before, leftover.row))
 
@@ -605,7 +606,7 @@ def _reason(stage: str, reason: str, process: Process) -> str:
     if stage == Stage.LOST:
         return reason or "lost"
     if process.alive:
-        return IN_USE  # whatever its guest asks for at this moment
+        return IN_USE  # even if its guest has unanswered requests at this moment
     if reason:
         return reason
     if process.ended:

@@ -1,10 +1,10 @@
-"""Finds the run that somebody means: by its directory, its id, or as ``latest``.
+"""Find a run by its directory, by its id, or as ``latest``.
 
-``latest`` is the run that was begun last, whatever became of it: one that was killed has left
-the most behind.
+``latest`` is the run that was begun last, even if it was killed: such a run has left the most
+behind.
 
-Also: the runs of a folder in short, which may be removed, their leftovers as text, JSON and CSV,
-and the files that ask a run to pause, to go on or to stop.
+Also: the list of runs of a folder, which of them may be removed, their leftovers as text, JSON and
+CSV, and the files that ask a run to pause, to go on or to stop.
 """
 
 import contextlib
@@ -51,7 +51,7 @@ MARKS = (RECORD, START)
 
 
 class RunState(StrEnum):
-    """What became of a run."""
+    """The state of a run."""
 
     GOING_ON = "going on"
     ENDED = "ended"
@@ -62,7 +62,7 @@ class RunState(StrEnum):
 
     @property
     def sentence(self) -> str:
-        """What is told of a run that a command takes."""
+        """The sentence that a command shows about the run that it was given."""
         return {
             RunState.GOING_ON: "it is going on",
             RunState.ENDED: "it has ended",
@@ -72,7 +72,7 @@ class RunState(StrEnum):
 
 
 def run_state(run_dir: Path) -> RunState:
-    """What became of a run, by its record and by the processes that its ledgers name."""
+    """The state of a run, by its record and by the processes that its ledgers name."""
     processes = read_processes(run_dir).values()
     if any(process.alive for process in processes):
         return RunState.GOING_ON
@@ -87,7 +87,7 @@ def with_leftovers(reports_dir: Path) -> Iterator[Path]:
     """All directories under the folder, at any depth, whose ledgers list sessions without proof,
     or are gone.
 
-    Sessions of processes that are still at work don't count. The one begun last comes first.
+    Sessions of running processes do not count. The run begun last comes first.
     """
     if not reports_dir.is_dir():
         return
@@ -100,17 +100,17 @@ def with_leftovers(reports_dir: Path) -> Iterator[Path]:
 
 
 NAMED = 3
-"""So many other runs with leftovers are named, the newest first."""
+"""How many other runs with leftovers are named, newest first."""
 
 
 def other_leftovers(reports_dir: Path, taken: Iterable[Path]) -> str:
-    """A sentence about runs of the folder with leftovers that are not ``taken``; empty: none."""
+    """A sentence about the other runs of the folder with leftovers; empty if there are none."""
     known = {directory.resolve() for directory in taken}
     others = (other for other in with_leftovers(reports_dir) if other.resolve() not in known)
     names = [other.name for other in islice(others, NAMED + 1)]
     more = " and others" if len(names) > NAMED else ""
     return (
-        f"sessions without proof of their end are also left by {', '.join(names[:NAMED])}{more}: "
+        f"{', '.join(names[:NAMED])}{more} also left sessions without proof of their end: "
         "harness leftovers --all"
         if names
         else ""
@@ -118,9 +118,10 @@ def other_leftovers(reports_dir: Path, taken: Iterable[Path]) -> str:
 
 
 def with_parts(directories: Iterable[Path], say: Callable[[str], object]) -> list[Path]:
-    """The same, where merged runs give way to their parts, each once.
+    """These runs, with each merged run replaced by its parts; each run once.
 
-    A session has its row in the ledger of a part. Raises ConfigError for a part that is gone.
+    A session of a merged run is in the ledger of a part. Raises ConfigError for a part that is
+    gone.
     """
     given: dict[Path, None] = {}
     for directory in directories:
@@ -158,7 +159,7 @@ def resolve_run(text: str, reports_dir: Path = REPORTS) -> Path:
 
 
 def runs(reports_dir: Path) -> list[Path]:
-    """Run directories, the one begun last at the end."""
+    """The run directories of a folder, in the order in which the runs were begun."""
     if not reports_dir.is_dir():
         return []
     directories = [
@@ -172,8 +173,8 @@ def runs(reports_dir: Path) -> list[Path]:
 
 
 def _begun(run_dir: Path) -> tuple[float, str]:
-    """When a run was begun (seconds since the epoch) and its name, for sorting: as it says itself,
-    else by the age of its files."""
+    """When a run was begun (seconds since the epoch) and its name, for sorting: by its own files,
+    or by their age if they do not say."""
     with contextlib.suppress(ValueError):  # killed before it could say, or damaged
         started = read_json(RunDirectory(run_dir).start).get("started")
         return parse_iso(str(started)).timestamp(), run_dir.name
@@ -185,13 +186,14 @@ def _begun(run_dir: Path) -> tuple[float, str]:
 
 
 def ask_to_pause(run_dir: Path) -> None:
-    """No new guests from now on. Raises ConfigError when the run is not going on."""
+    """Ask a run to start no new guests. Raises ConfigError if it is not going on."""
     _going_on(run_dir)
     _touch(RunDirectory(run_dir).pause)
 
 
 def ask_to_go_on(run_dir: Path) -> bool:
-    """The end of a pause; whether there was one. Raises ConfigError when it is not going on."""
+    """Ask a run to end its pause; returns whether there was one. Raises ConfigError if the run is
+    not going on."""
     _going_on(run_dir)
     there = RunDirectory(run_dir).pause.exists()
     with contextlib.suppress(FileNotFoundError):
@@ -200,7 +202,7 @@ def ask_to_go_on(run_dir: Path) -> bool:
 
 
 def ask_to_stop(run_dir: Path) -> None:
-    """The end of the run, in order. Raises ConfigError when it is not going on."""
+    """Ask a run to end properly. Raises ConfigError if it is not going on."""
     _going_on(run_dir)
     _touch(RunDirectory(run_dir).stop)
 
@@ -210,9 +212,9 @@ def is_going_on(run_dir: Path) -> bool:
 
 
 def resolve_going_on(text: str, reports_dir: Path) -> Path:
-    """The run that is meant; ``latest`` is the newest of those that are going on.
+    """The run ``text``, which must be going on; ``latest`` is the newest of these.
 
-    Raises ConfigError when there is none.
+    Raises ConfigError if there is none.
     """
     if text != LATEST:
         return resolve_run(text, reports_dir)
@@ -244,7 +246,7 @@ class Listed:
     verdict: str
     state: RunState
     leftovers: int | None
-    """None: there may be some that no ledger here lists"""
+    """None: there may be leftovers that are in no ledger here"""
     age_s: float
     """since it was begun"""
 
@@ -257,15 +259,16 @@ class Listed:
 
 
 def listed_runs(reports: Path) -> list[Listed]:
-    """All runs of a folder, the one begun last first. What can't be read is left empty."""
+    """All runs of a folder, the one begun last first. Values that can't be read are empty."""
     now_s = time.time()
     return [_listed(path, now_s) for path in reversed(runs(reports))]
 
 
 def prune(listed: list[Listed], *, older_s: float, dry_run: bool = False) -> list[Listed]:
-    """Remove the runs begun longer ago than ``older_s`` that nothing is lost with; they are given.
+    """Remove the runs that were begun more than ``older_s`` ago, are over and have no leftovers.
+    Returns those removed.
 
-    The first of ``listed`` is the newest, and stays.
+    The first of ``listed`` is the newest, and is kept.
     """
     over = (RunState.ENDED, RunState.BEGUN)
     gone = [one for one in listed[1:] if one.age_s > older_s and one.state in over]
@@ -303,7 +306,7 @@ def _host(url: str) -> str:
 
 
 SHOWN = 40
-"""Rows shown in the terminal; the rest is counted."""
+"""How many rows are shown in the terminal; the rest is counted."""
 
 
 def write_csv(rows: list[dict[str, Any]]) -> None:

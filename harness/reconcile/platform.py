@@ -1,9 +1,9 @@
-"""The Platform API of a run's target, what is known of it, and the time that the run spans.
+"""The Platform API of a run's target, what is known of it, and the time span of the run.
 
-What the service has open in the run's queues and flows is counted before and after the run. These
-counts are of the whole organisation: they show whether the run found the place empty and left it
-so, not whose the conversations are (``harness audit`` tells that). A count that can't be had never
-stops a run; the record says why.
+Conversations that are open in the run's queues and flows are counted before and after the run.
+These counts are of the whole organisation: they show whether the queues were empty before and after
+it, not to which guests the conversations belong (``harness audit`` does). If they can't be counted,
+the run goes on; the record says why.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -30,28 +30,28 @@ from harness.transport.dial import why_not
 from harness.units import parse_iso
 
 MARGIN = timedelta(minutes=5)
-"""Clocks differ: the service's is asked for a little more than the run's own times."""
+"""Added to both ends of the run's time span, because the service's clock may differ."""
 AFTER = timedelta(days=1)
-"""How long after a run's end analytics is asked for what may belong to it."""
+"""How long after a run's end analytics is searched for its conversations."""
 LAGS = 3
-"""So many times the lag that the preflight's guest met: it is not the same for each."""
+"""Multiple of the lag that the preflight measured once: the lag varies."""
 
 
 def long_enough_s(usual_s: float, *lags_s: float | None) -> float:
-    """The usual time to ask for, or longer where a preflight has met such lags (None: not met)."""
+    """The usual time to wait; longer if a preflight has measured long lags (None: not measured)."""
     return max(usual_s, *(LAGS * (lag_s or 0.0) for lag_s in lags_s))
 
 
 def platform_of(directory: Path) -> dict[str, Any]:
-    """What the run's target said of the operators' side: see ``Terms.platform_facts``."""
+    """The run's settings for the Platform API: see ``Terms.platform_facts``."""
     facts = read_start(directory).get("platform")
     return facts if isinstance(facts, dict) else {}
 
 
 def sign_ins_of(directory: Path, tell: Callable[[str], object]) -> tuple[str, ...]:
-    """The JWTs that the run's guests were signed in with, from the file that the run names.
+    """The JWTs of the run's signed-in guests, from the file that the run names.
 
-    Empty where it names none; where that can't be read any more it is told why.
+    Empty if it names none. If the file can't be read any more, ``tell`` is called with the reason.
     """
     named = read_start(directory).get(SIGN_INS)
     if not named:
@@ -64,31 +64,32 @@ def sign_ins_of(directory: Path, tell: Callable[[str], object]) -> tuple[str, ..
 
 
 def learned_of(directory: Path) -> Learned:
-    """What preflights of the run's target had taught when it began."""
+    """What preflights had learnt about the run's target when the run began."""
     return Learned.of(read_start(directory).get("learned"))
 
 
 def closed_roads(learned: Learned) -> frozenset[Road]:
-    """The roads to a conversation that a preflight has found to lead nowhere."""
+    """The ways to find a conversation that did not work in a preflight."""
     roads = {
         Road.MESSAGE: learned.message_leads,
         Road.ATTRIBUTES: learned.search_shown,
         Road.JOURNEY: learned.journey_shown,
     }
     closed = frozenset(road for road, leads in roads.items() if leads is False)
-    # If none was found to lead anywhere, all are tried: it may have been that night only.
+    # If none worked then, all are tried: that may have been a temporary failure.
     return frozenset() if len(closed) == len(roads) else closed
 
 
 def credentials_of(directory: Path, environment: Mapping[str, str] = ENVIRONMENT) -> Credentials:
-    """From the variables that the run's target names, or the usual ones. Raises ConfigError."""
+    """The credentials in the variables that the run's target names, or in the usual ones. Raises
+    ConfigError."""
     facts = platform_of(directory)
     names = (facts.get("client_id_env"), facts.get("client_secret_env"))
     return Credentials.from_environment(environment, names=names)
 
 
 def target_of(directory: Path) -> Target:
-    """Where the guests of a run went. Raises ConfigError when it does not say."""
+    """The target of a run. Raises ConfigError if the run's files do not name it."""
     start = read_start(directory)
     if "target" not in start:
         raise ConfigError(
@@ -100,10 +101,10 @@ def target_of(directory: Path) -> Target:
         origin=start.get("origin"),
         proxy=start.get("proxy"),
         proxy_login_env=start.get("proxy_login_env", ""),
-        # Another machine may well end what this one has opened.
+        # Only source addresses of this machine: the run may have been on another one.
         sources=[source for source in start.get("sources", []) if not why_not(source)],
     )
-    target.proxy_login()  # better missed now than in the middle
+    target.proxy_login()  # if it is missing, fail now and not midway
     return target
 
 
@@ -115,11 +116,13 @@ def note_afterwards(
     *,
     operations: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Put what was found or done into the run's record and report; say so if that can't be done.
+    """Add a section to the run's record and report; print a warning if that fails.
 
-    The ledger has it all the same, and it counts.
+    The ledger is what counts; it is up to date in any case.
     """
-    from harness.report.outputs import write_reports  # a run's start need not pay for it
+    from harness.report.outputs import (
+        write_reports,
+    )  # imported late: starting a run needs no report
 
     try:
         bring_up_to_date(directory, key, block, operations=operations)
@@ -131,7 +134,7 @@ def note_afterwards(
 
 
 def span_of(directory: Path) -> Span:
-    """From before the run's start to a day after its end, or until now."""
+    """The time span from just before the run's start to a day after its end, or to now."""
     now = datetime.now(UTC)
     start = _moment(read_start(directory).get("started")) or now - timedelta(days=1)
     ended = _moment(read_json(RunDirectory(directory).record).get("ended"))
@@ -152,7 +155,8 @@ def _moment(text: object) -> datetime | None:
 
 @contextmanager
 def open_search(directory: Path, *, api_url: str | None, login_url: str | None) -> Iterator[Search]:
-    """The API of a run's organisation, and what to look for there. Raises ConfigError."""
+    """The API of a run's organisation, and the search for the run's conversations. Raises
+    ConfigError."""
     credentials, target = credentials_of(directory), target_of(directory)
     written = platform_of(directory).get("api_url")
     places = Places.of(target, api_url or written or None, login_url)
@@ -162,7 +166,7 @@ def open_search(directory: Path, *, api_url: str | None, login_url: str | None) 
 
 
 PATIENCE_S = 15.0
-"""The start of a run does not wait longer for a service that limits or fails."""
+"""How long the start of a run waits for a service that limits or fails."""
 
 
 def note_counts(
@@ -171,9 +175,9 @@ def note_counts(
     target: Target,
     environment: Mapping[str, str] = ENVIRONMENT,
 ) -> None:
-    """Put the counts of now into ``start.json``, if the target names queues or flows.
+    """Write the present counts into ``start.json``, if the target names queues or flows.
 
-    Raises ConfigError when ``start.json`` can't be read.
+    Raises ConfigError if ``start.json`` can't be read.
     """
     platform = platform_of(directory)
     if not (platform.get("queues") or platform.get("flows")):
@@ -181,7 +185,7 @@ def note_counts(
     try:
         credentials = credentials_of(directory, environment)
     except ConfigError:
-        return  # nobody has given any: then no counts were asked for
+        return  # no credentials were given, so no counts were asked for
     counted: dict[str, Any] = {"when": utc_iso()}
     try:
         places = Places.of(target, platform.get("api_url") or None)
@@ -190,6 +194,6 @@ def note_counts(
             counted["counts"] = observe(api, queues=platform["queues"], flows=platform["flows"])
     except (ConfigError, PlatformApiError) as error:
         counted["why"] = str(error)
-    with suppress(OSError):  # a disk that is full has worse to tell
+    with suppress(OSError):  # a full disk is reported elsewhere
         before = read_start(directory).get("baseline", {})
         write_start(directory, baseline={**before, moment: counted})
