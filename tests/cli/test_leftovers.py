@@ -81,7 +81,7 @@ def test_the_run_that_is_taken_is_told_and_the_others_with_leftovers(
     assert main(["leftovers", "latest", *here]) == ExitCode.PASS
     output = capsys.readouterr()
     assert "run r-3: it was begun, and no guest has come" in output.err
-    assert "also left by" in output.err
+    assert "also left sessions without proof" in output.err
     assert "guest-1" in output.err
     assert main(["leftovers", "--all", *here]) == ExitCode.LEFTOVERS
     output = capsys.readouterr()
