@@ -76,11 +76,13 @@ def test_the_intervals_enclose_the_planted_change_as_often_as_stated() -> None:
     rng = np.random.default_rng(4)
     rules = Rules(confidence=0.95)
     inside = 0
-    for _ in range(14):
+    for _ in range(50):
         factor = float(rng.uniform(0.9, 1.1))
         changes = compare_runs(one_run(rng), one_run(rng, factor), rules=rules)
         inside += all((c.low or 0) <= factor - 1 <= (c.high or 0) for c in changes)
-    assert inside >= 11
+    # All figures of a comparison at once. Fewer than 40 of 50 has p = 3e-5 where 95 % is true
+    # (binomial), and is seen with 92 % where it is 70 %.
+    assert inside >= 40
 
 
 def test_short_noisy_runs_cannot_tell_and_long_equal_ones_see_no_difference() -> None:
