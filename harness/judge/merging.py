@@ -139,7 +139,7 @@ def _refuse_unlike(parts: Sequence[_Part], overrides: Mapping[str, str]) -> list
             advice = ""
             if all(key in MAY_DIFFER for key in left):
                 words = " ".join(f"--override {key}=REASON" for key in left)
-                advice = f"; {words} merges them all the same, and the report says so"
+                advice = f"; {words} merges them anyway, and the report says so"
             differ = "; ".join(unlike[key] for key in left)
             raise ConfigError(f"{names} can't be one run, they differ in {differ}{advice}")
         for key, said in unlike.items():

@@ -192,7 +192,10 @@ async def read_only(world, found) -> None:
     await guest.say("hello")
     await guest.next()
     await world.call("POST", f"/sim/sessions/{guest.token}/disconnect")
-    found["disconnect_read_only"] = ("ovotech/genesys-web-messaging-tester#165, live", await guest.next())
+    found["disconnect_read_only"] = (
+        "ovotech/genesys-web-messaging-tester#165, live",
+        await guest.next(),
+    )
     await guest.say("still there?")
     found["error_409"] = ("ovotech/genesys-web-messaging-tester#165, live", await guest.next())
     found["session_read_only"] = ("K", await guest.configure())
