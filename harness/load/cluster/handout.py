@@ -1,10 +1,10 @@
-"""The run's files, for a worker that has nothing but the package.
+"""The run's files, for a worker that has only the package.
 
-Before it imports a locustfile such a worker asks the master for it, as Locust's own ``-f -`` does,
-and is given more: modules beside it, scripts with their data, texts and attachments, the targets
-file, the CA, objectives, and the run's parameters. Secrets are not handed out: sign-ins and what
-stands in environment variables have to be on the worker's machine. Whether all of it is the same is
-looked at later, as with every worker (:mod:`harness.load.cluster.handshake`).
+Before such a worker imports a locustfile, it asks the master for it, as Locust's own ``-f -`` does.
+The master also sends the modules beside it, scripts with their data, texts and attachments, the
+targets file, the CA, objectives, and the run's parameters. Secrets are not handed out: sign-ins and
+environment variables must be on the worker's machine. Whether everything is the same is checked
+later, as for every worker (:mod:`harness.load.cluster.handshake`).
 """
 
 import atexit
@@ -41,14 +41,14 @@ if TYPE_CHECKING:  # where guests come by Python, nobody pays for the model of a
 ASK_FILES = "harness_ask_files"
 FILES = "harness_files"
 MOST_BYTES = 8 << 20
-"""Of all files together: more is copied by other means than the channel of the orders."""
+"""Most bytes of all files together: the channel of the orders is not made for more."""
 ASK_EVERY_S = 1.0
 ANSWER_WITHIN_S = 30.0
-"""A master that listens is importing its locustfile for so long at most, or it is none."""
+"""How long a listening master may take to import its locustfile; after that it is no master."""
 TELL_EVERY_S = 10.0
 CONNECT_WITHIN_S = 2.0
 VERSIONS = {"harness": "the harness", "locust": "Locust"}
-"""What has to be the same before a file is of any use."""
+"""Versions that must be the same before any file is useful."""
 PATHS = ("targets", "slo")
 """The options of a run that name a file which a worker reads too, beside the CA."""
 
@@ -61,7 +61,7 @@ def versions() -> dict[str, str]:
 
 
 class Handout:
-    """Answers who asks for the files of the run."""
+    """Answers the workers that ask for the run's files."""
 
     def __init__(self, runner: MasterRunner, environment: Any) -> None:
         self._runner = runner
@@ -93,7 +93,7 @@ class Handout:
             say(text, host, what)
 
     def _files(self) -> dict[str, Any]:
-        """Everything, by names that keep relative paths what they are. Raises ConfigError."""
+        """All files, by names that keep relative paths valid. Raises ConfigError."""
         environment = self._environment
         collected = _Collected()
         locustfiles = [Path(name).resolve() for name in environment.parsed_locustfiles or ()]
@@ -104,7 +104,7 @@ class Handout:
             opened = user.opened
             paths = list(_paths_of(user.script, opened))
             if Path(user.script).is_absolute():
-                # A worker finds it by its variable, whatever folder it is in.
+                # A worker finds it through its variable, in any folder.
                 names = collected.add("script", paths)
                 handed_script = names[paths[0]]
             else:
@@ -133,7 +133,8 @@ class _Collected:
     size: int = 0
 
     def add(self, group: str, paths: Iterable[Path]) -> dict[Path, str]:
-        """Take files that may name each other relatively; path → name. Raises ConfigError."""
+        """Add files that may name each other by relative paths; returns path → name. Raises
+        ConfigError."""
         unique = list(dict.fromkeys(paths))
         if not unique:
             return {}
@@ -155,7 +156,7 @@ class _Collected:
 
 
 def _paths_of(script: str, opened: "Loaded") -> Iterator[Path]:
-    """A script, and each file that it names."""
+    """A script and all the files that it names."""
     from harness.workload.script.model import StepKind, columns_in, render, walk
 
     folder = opened.folder.resolve()
@@ -180,7 +181,7 @@ def _paths_of(script: str, opened: "Loaded") -> Iterator[Path]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handed:
-    """What a worker was given."""
+    """The files and parameters that a worker was given."""
 
     locustfiles: tuple[Path, ...]
     script: Path | None
@@ -188,9 +189,9 @@ class Handed:
 
 
 def ask_master(host: str, port: int, *, within_s: float, say: Callable[[str], object]) -> Any:
-    """The master's answer. Raises ConfigError where there is none, or it is a refusal.
+    """The master's answer. Raises ConfigError if there is none, or if it is a refusal.
 
-    ``say`` is told for what it waits.
+    ``say`` is called with a sentence about what it waits for.
     """
     began_ns = monotonic_ns()
     logged_s = -TELL_EVERY_S
@@ -208,7 +209,7 @@ def ask_master(host: str, port: int, *, within_s: float, say: Callable[[str], ob
                 return _checked(answer, place)
             if since_s() >= ANSWER_WITHIN_S:
                 raise ConfigError(
-                    f"whoever listens at {place} does not hand out the files of a run: is it the "
+                    f"the process at {place} does not hand out the files of a run: is this the "
                     f"port of a harness run --master (its --master-port), in version {__version__}?"
                 )
             continue
@@ -226,7 +227,7 @@ def ask_master(host: str, port: int, *, within_s: float, say: Callable[[str], ob
 
 
 def _nobody_listens(host: str, port: int) -> str:
-    """Why not, or an empty text. Raises ConfigError for a name that nobody knows."""
+    """Why nothing can connect there, or an empty text. Raises ConfigError for an unknown host."""
     try:
         with socket.create_connection((host, port), timeout=CONNECT_WITHIN_S):
             return ""
@@ -266,9 +267,9 @@ def _ask_again(client: Any, question: Any) -> None:
 
 
 def _checked(answer: Any, place: str) -> Any:
-    """The answer, where it is one and no refusal. Raises ConfigError."""
+    """The answer, if it is valid and no refusal. Raises ConfigError otherwise."""
     if not isinstance(answer, dict):
-        raise ConfigError(f"what the master at {place} answers can't be read")
+        raise ConfigError(f"the answer of the master at {place} can't be read")
     if problems := answer.get("problems"):
         own = versions()
         why = "; ".join(safe_quote(str(one)) for one in problems)
@@ -288,7 +289,7 @@ def _checked(answer: Any, place: str) -> Any:
         and all(type(one) is str for one in texts)
         and answer.get("locustfiles")
     ):
-        raise ConfigError(f"what the master at {place} hands out can't be read")
+        raise ConfigError(f"the files that the master at {place} hands out can't be read")
     return answer
 
 
@@ -297,7 +298,8 @@ def _is_texts(value: Any) -> bool:
 
 
 def unpack(answer: Mapping[str, Any], folder: Path) -> Handed:
-    """Write what was handed out below ``folder``, and nowhere else. Raises ConfigError."""
+    """Write the files that were handed out below ``folder``, and nowhere else. Raises
+    ConfigError."""
     places = {name: _place(folder, name) for name in answer["files"]}
     for name, content in answer["files"].items():
         places[name].parent.mkdir(parents=True, exist_ok=True)
@@ -328,7 +330,7 @@ def _place(folder: Path, name: Any) -> Path:
 
 
 def remove_at_end() -> None:
-    """What this process was handed out goes with it; those that it forks leave it alone."""
+    """Remove the files that this process was handed when it ends; its forked children do not."""
     folder, owner = RunConfig.of_process().get(HANDED_OUT), os.getpid()
     if folder:
         atexit.register(

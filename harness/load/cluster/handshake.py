@@ -1,14 +1,14 @@
-"""Before a worker takes part: is it what the master takes it for?
+"""Before a worker takes part: does it match the master?
 
-A worker says hello once: versions, locustfile, parameters, schedule, and what its machine can
-carry. The master tells it the run's parameters, the seed among them: where its locustfile was
-imported with others, the worker starts anew with the master's. Before the run, or as soon as a
-worker comes in later, the master sends the run's options, and the worker says what it makes of
-them: target, terms, CA, sign-ins, scripts and own modules, or why it can't. A difference before the
-run refuses the run; a worker that comes later is sent home before it has opened anything, and costs
-the run nothing.
+A worker says hello once, with its versions, locustfile, parameters, schedule, and what its machine
+can carry. The master sends it the run's parameters, including the seed: if the worker imported its
+locustfile with others, it restarts with the master's. Before the run, or when a worker joins later,
+the master sends the run's options. The worker answers with the target, terms, CA, sign-ins, scripts
+and own modules that result from them, or why it can't use them. If they differ before the run, the
+run is refused; a worker that joins later is sent home before it has opened anything, and the run is
+not disturbed.
 
-Each second the worker asks for the master's time, so that what it measures has the master's.
+Each second the worker asks for the master's time, so that its measurements have the master's time.
 """
 
 import hashlib
@@ -40,26 +40,26 @@ FACTS = "harness_facts"
 WELCOME = "harness_welcome"
 ANSWER_WITHIN_S = 10.0
 ANEW_WITHIN_S = 60.0
-"""A worker that starts anew imports its locustfile again."""
+"""How long a restarting worker may take: it imports its locustfile again."""
 LEAVES_WITHIN_S = 10.0
 """How long a dismissed worker may take to leave before Locust's quit order is sent."""
 OFF_S = 1.0
 """A larger clock difference is reported."""
 GREETING = "greeting"
-"""The state of a worker that has not said who it is."""
+"""The state of a worker that has not said hello."""
 NONE = "none"
 ALWAYS = {
     "harness": "the harness in version",
     "locust": "Locust in version",
     "locustfile": "a locustfile with the content",
 }
-"""What parameters can't change."""
+"""Parts of a hello that do not depend on the parameters."""
 WORDS = {
     **ALWAYS,
     "parameters": "the parameters",
     "schedule": "the schedule",
 }
-"""What a hello is compared by."""
+"""The parts of a hello that are compared."""
 FACT_WORDS = {
     "target": "the target",
     "terms": "terms of the target with the digest",
@@ -71,7 +71,7 @@ LOGGED_ONLY = ("gevent", "websockets", "python")
 
 
 def describe(environment: Any, shape: type[ArrivalShape] | None) -> dict[str, Any]:
-    """What this process is, whatever may be asked of it."""
+    """The hello of this process: facts that do not depend on the run's options."""
     files = environment.parsed_locustfiles or str(environment.parsed_options.locustfile).split(",")
     machine = this_machine()
     return {
@@ -92,7 +92,7 @@ def describe(environment: Any, shape: type[ArrivalShape] | None) -> dict[str, An
 
 
 def facts_of(environment: Any, options: RunOptions) -> dict[str, Any]:
-    """What this process makes of the run's options. Raises ConfigError."""
+    """The facts that result from the run's options in this process. Raises ConfigError."""
     terms, guests, target = options.terms, options.guest_options, options.target
     same = replace(guests, sign_ins=(), sign_ins_file=None, learned_greets=None)
     ruled = (terms.guarded, terms.max_sessions, terms.max_rate_per_s, target.origin, same)
@@ -129,7 +129,7 @@ def _scripts(users: Iterable[Any]) -> str:
 
 
 def own_files(environment: Any) -> dict[str, Path]:
-    """Modules that the locustfile has imported from its own folder, by name."""
+    """The modules that the locustfile has imported from its own folder, by name."""
     files = {Path(name).resolve() for name in environment.parsed_locustfiles or ()}
     folders = {file.parent for file in files}
     modules = {}
@@ -162,12 +162,12 @@ def _digest(parts: Iterable[bytes]) -> str:
 
 
 def compare(worker: str, hello: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
-    """In what a worker's hello differs from the master."""
+    """The differences between a worker's hello and the master's, in sentences."""
     return _differences(worker, hello, own, ALWAYS) or _differences(worker, hello, own, WORDS)
 
 
 def compare_facts(worker: str, facts: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
-    """In what it differs in what it makes of the options."""
+    """The differences between a worker's facts of the options and the master's, in sentences."""
     if facts.get("trouble"):
         return [f"worker {worker} can't take part: {facts['trouble']}"]
     problems = _differences(worker, facts, own, FACT_WORDS)
@@ -189,7 +189,7 @@ def _differences(
 
 
 class Handshake:
-    """The master's list of who is there, and of whom it has sent home."""
+    """The master's list of the workers that are here, and of those that it has sent home."""
 
     def __init__(self, runner: MasterRunner, own: Callable[[], dict[str, Any]]) -> None:
         self._runner = runner
@@ -200,25 +200,25 @@ class Handshake:
         self._options: dict[str, Any] = {}
         self._has_run = False
         self._own_facts: dict[str, Any] | None = None
-        """what the master makes of the options, while a run goes on"""
+        """the master's own facts of the options, while a run goes on"""
         self._here_at_start: set[str] = set()
-        """who was there when it began"""
+        """workers that were here when the run began"""
         self.sent_home: dict[str, str] = {}
-        """why, by Locust's id; they have no part in anything"""
+        """workers that were sent home (Locust's id → why); they take no part in the run"""
         self.clocks: dict[str, float] = {}
-        """seconds by which the clock of a worker is ahead, where that is much"""
+        """seconds by which a worker's clock is ahead, if that is much"""
         self.no_room_because = ""
-        """why no worker may join a run that goes on, if so"""
+        """why no worker may join a run that is going on; empty if one may"""
         runner.register_message(HELLO, self._on_hello)
         runner.register_message(FACTS, self._on_facts)
 
     def problems(
         self, options: dict[str, Any], facts: dict[str, Any], everything: Share, *, workers: int
     ) -> list[str]:
-        """Why the run can't begin, worker by worker; empty when it can.
+        """Why the run can't begin, worker by worker; empty if it can.
 
-        ``options`` and ``facts`` are what is asked of the run, and what the master makes of that;
-        ``everything`` is what all workers together are asked to carry; so many are expected.
+        ``options`` are the run's options, ``facts`` those that result from them in the master,
+        ``everything`` is the load of all workers together, ``workers`` the number expected.
         """
         own = self._describe()
         everybody = self._runner.clients
@@ -226,7 +226,7 @@ class Handshake:
         self._options, self._own_facts, self._facts = options, facts, {}
         ready = self.ready
         self._wait_until(lambda: set(ready()) <= self._hellos.keys())
-        # One that starts anew with our parameters is away for a moment.
+        # A worker that restarts with our parameters is away for a moment.
         self._wait_until(
             lambda: len(ready()) >= workers and not any(map(self._starts_anew, ready())),
             within_s=ANEW_WITHIN_S,
@@ -253,11 +253,11 @@ class Handshake:
         for worker in there:
             hello = self._hellos.get(worker)
             if hello is None:
-                problems.append(f"worker {worker} did not say hello: does it import harness.load?")
+                problems.append(f"worker {worker} sent no hello: does it import harness.load?")
                 continue
             differs = compare(worker, hello, own)
             if not differs and worker not in self._facts:
-                differs = [f"worker {worker} did not say what it makes of the options"]
+                differs = [f"worker {worker} did not answer what results from the options"]
             problems += differs or compare_facts(worker, self._facts[worker], facts)
             self._tell_versions(worker, hello, own)
             machine = Machine(files=hello["files"], ports=hello["ports"], cores=hello["cores"])
@@ -266,7 +266,7 @@ class Handshake:
         return problems
 
     def dismiss(self, why: str = "") -> None:
-        """Send the workers home; they would wait for a master that has gone."""
+        """Send the workers home; otherwise they would wait for a master that has gone."""
         for worker in self._runner.clients.all:
             if why:
                 self._runner.send_message(WELCOME, {"problems": [why]}, worker.id)
@@ -277,7 +277,7 @@ class Handshake:
         gevent.sleep(0.2)
 
     def end(self) -> None:
-        """The run is over: who comes now is looked at when the next one begins."""
+        """The run is over: a worker that comes now is checked when the next run begins."""
         self._own_facts = None
         self._has_run = True
 
@@ -286,9 +286,9 @@ class Handshake:
         return [worker.id for worker in self._runner.clients.ready]
 
     def hold(self, worker: str) -> None:
-        """Before a run a worker counts as ready only when it has said who it is.
+        """Before a run, count a worker as ready only after its hello.
 
-        Locust's time limit begins when enough are ready; one that starts anew is not.
+        Locust's time limit begins when enough workers are ready; a restarting one is not.
         """
         node = self._runner.clients.get(worker)
         if node is None or self._own_facts is not None:
@@ -302,12 +302,12 @@ class Handshake:
             node.state = GREETING
         elif node.state == GREETING:
             node.state = STATE_INIT
-            # With nobody ready Locust takes the test for stopped, and shows no form to begin one.
+            # With no worker ready Locust shows the test as stopped, and no form for a new one.
             if self._runner.state == STATE_STOPPED and not self._has_run:
                 self._runner.update_state(STATE_INIT)
 
     def _starts_anew(self, worker: str) -> bool:
-        """With our parameters: it will be back under another id."""
+        """Whether the worker restarts with our parameters: it will be back under another id."""
         hello = self._hellos.get(worker)
         return (
             hello is not None
@@ -359,7 +359,7 @@ class Handshake:
         gevent.spawn_later(LEAVES_WITHIN_S, self._make_leave, worker)
 
     def _make_leave(self, worker: str) -> None:
-        """One that does not understand what it was told, being of another version."""
+        """Order a worker to quit that is still here: another version may not know our order."""
         if worker in self._runner.clients:
             self._runner.send_message("quit", None, worker)
 
@@ -386,23 +386,23 @@ class Handshake:
 
 
 class MasterClock:
-    """The worker's side: by how much this machine's clock is ahead of the master's."""
+    """The worker's side: how far this machine's clock is ahead of the master's."""
 
     def __init__(self) -> None:
         self._best_ns: int | None = None
-        """round trip of the answer that is believed: it can be wrong by half of that"""
+        """round trip of the answer that is used: it can be wrong by half of that"""
         self.ahead_ns = 0
         self.stepped = ""
-        """that one of the two clocks was set, if so"""
+        """a sentence, if one of the two clocks was set"""
 
     def question(self) -> dict[str, int]:
-        """For the reports of each second."""
+        """The question for the report of each second."""
         return {"asked_ns": monotonic_ns(), "ahead_ns": self.ahead_ns}
 
     def take(self, answer: Mapping[str, int]) -> None:
-        """What the master has answered, as soon as it is there.
+        """Take the master's answer, as soon as it arrives.
 
-        ``held_ns``: for so long the master kept the question that it had already stamped.
+        ``held_ns``: how long the master kept the question after it had stamped it.
         """
         now_ns, held_ns = monotonic_ns(), answer.get("held_ns", 0)
         took_ns = now_ns - answer["asked_ns"] - held_ns

@@ -1,11 +1,12 @@
-"""Master and workers agree on who starts which arrivals, also when a worker joins or is lost.
+"""Master and workers agree on which worker starts which arrivals, also when one joins or is lost.
 
 Each worker asks once a second for its share of the schedule and for a *lease*: the arrival up to
-which it may go. The master leases a few seconds ahead. When somebody joins or is lost it cuts the
-schedule at the furthest arrival that it has ever leased to anybody and shares what follows among
-those who are there. So no arrival is started twice, however slow a message or a worker is: nobody
-starts what lies beyond its lease, and every lease beyond a cut comes together with the new share.
-What a lost worker had still been given before the cut counts as dropped (see ``lost_arrivals``).
+which it may go. The master leases a few seconds ahead. When a worker joins or is lost, the master
+cuts the schedule at the furthest arrival that it has ever leased, and shares the rest among the
+workers that are here. So no arrival is started twice, however slow a message or a worker is: no
+worker goes beyond its lease, and every lease beyond a cut comes together with the new share.
+Arrivals that a lost worker had been given before the cut, and did not start, count as dropped (see
+``lost_arrivals``).
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -21,9 +22,9 @@ from harness.load.logs import LOG
 from harness.workload.schedule import Partition, Piece, Schedule
 
 LEASE_NS = 5_000_000_000
-"""So far ahead of the present a worker may go."""
+"""How far ahead of the present a worker may go."""
 LOST_AFTER_NS = 5_000_000_000
-"""A worker that has not asked for so long has no part in what follows."""
+"""A worker that has not asked for this long gets no share of the rest."""
 
 
 class Shares:
@@ -37,17 +38,17 @@ class Shares:
         self._partition = Partition(0, ())
         self._began_ns = 0
         self._ended_at: int | None = None
-        """the first arrival that was not due any more when the run was stopped"""
+        """the first arrival that was no longer due when the run was stopped"""
         self._leased = 0
-        """the furthest arrival that was ever leased to anybody"""
+        """the furthest arrival that was ever leased to a worker"""
         self._last_question_ns: dict[str, int] = {}
         self._names: dict[str, str] = {}
         self._gone: dict[str, int] = {}
-        """arrivals that were a worker's who is gone, by its Locust id"""
+        """the arrivals of each lost worker, by its Locust id"""
         self._changes: list[dict[str, Any]] = []
 
     def open(self, schedule: Schedule, directory: Path, *, lead_ns: int) -> dict[str, Any]:
-        """A run begins with the workers that are ready; what to tell them with their orders."""
+        """A run begins with the workers that are ready; returns what their orders must hold."""
         ready = [worker.id for worker in self._runner.clients.ready]
         self._schedule, self._directory = schedule, directory
         self._partition = Partition(schedule.count, ready)
@@ -59,7 +60,7 @@ class Shares:
         return {"places": places, "until": self._leased}
 
     def look(self) -> None:
-        """Once a second: is anybody lost, has anybody come?"""
+        """Once a second: share the schedule anew if a worker was lost or has joined."""
         if self._schedule is None or self._ended_at is not None:
             return
         now_ns = monotonic_ns()
@@ -72,17 +73,17 @@ class Shares:
             self._cut(here)
 
     def leave(self, worker: str) -> None:
-        """A worker has come to its end by itself."""
+        """A worker has ended by itself."""
         self._last_question_ns.pop(worker, None)
         self.look()
 
     def freeze(self) -> None:
-        """No more arrivals: who goes from now on goes because the run is ending."""
+        """No more arrivals: a worker that leaves from now on does so because the run is ending."""
         if self._schedule is not None:
             self._ended_at = self._schedule.index_at(self._elapsed_ns())
 
     def close(self, answered: set[str]) -> None:
-        """The run is over; who is not among those that ended in order took arrivals along."""
+        """The run is over; workers that are not in ``answered`` were lost with their arrivals."""
         if self._schedule is None or self._ended_at is None:
             return
         for worker in set(self._partition.workers) - answered:
@@ -118,7 +119,7 @@ class Shares:
             LOG.warning(f"the shares of the workers can't be written: {error.strerror or error}")
 
     def note_question(self, worker: str, name: str) -> bool:
-        """A worker asks for its share; whether it is to be granted one."""
+        """A worker asks for its share; returns whether it gets one."""
         if self._schedule is None or worker in self._sent_home:
             return False
         self._last_question_ns[worker] = monotonic_ns()
@@ -126,7 +127,7 @@ class Shares:
         return True
 
     def grant(self, worker: str) -> dict[str, Any] | None:
-        """What a worker that asked may start; None when the run is over."""
+        """The share and lease of a worker that asked; None if the run is over."""
         schedule = self._schedule
         if schedule is None:
             return None
@@ -143,7 +144,7 @@ class Shares:
 
 
 class Lease:
-    """The worker's side: hands what was granted to the arrivals of this process."""
+    """The worker's side: gives its share and lease to the arrivals of this process."""
 
     def __init__(
         self,
@@ -161,7 +162,7 @@ class Lease:
         self._on_conflict = on_conflict
 
     def take(self, granted: Mapping[str, Any]) -> None:
-        """What the master has granted; without it the lease runs out."""
+        """Take what the master has granted; without it the lease runs out."""
         if self._moving:  # it came in mid-run: the schedule began at the master's time
             self._arrivals.move(monotonic_ns() - int(granted["elapsed_ns"]))
             self._moving = False

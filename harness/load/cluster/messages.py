@@ -1,15 +1,14 @@
-"""What workers and their master say to each other, as it travels and as it comes in.
+"""The messages between workers and their master: how they are packed, and how they are checked.
 
-Once a second a worker sends one report, and its master one answer. The report holds what the worker
-has measured, its question for its share of the schedule, its question for the master's time and the
-next part of its ledger; the answer what belongs to each. Locust's own statistics of a worker go in
-Locust's own message, packed. Whatever is said twice (what was measured is for the master's view and
-for its copy of the worker's files) costs its bytes once, because a report is packed as a whole.
+Once a second a worker sends one report, and its master one answer. The report holds the worker's
+measurements, its question for its share of the schedule, its question for the master's time and the
+next part of its ledger; the answer replies to each. A worker's Locust statistics travel in Locust's
+own message, packed. Measurements are in a report twice (for the master's view, and for its copy of
+the worker's files), but cost their bytes once, because a report is packed as a whole.
 
-Locust's channel has no login, and its master believes what it gets: one message that can't be read
-ends the only loop that listens, for good and without a word. Here each message has to be one that a
-worker sends, from a worker that has reported as ready, and an error in the handling of one costs
-that one.
+Locust's channel has no login, and its master trusts what it gets: one unreadable message ends the
+only loop that listens, for good and silently. Here a message is taken only if a worker may send it
+and that worker has reported as ready, and an error in handling one message affects no other.
 """
 
 import zlib
@@ -44,9 +43,9 @@ HURRY = "harness_hurry"
 DRAINED = "harness_drained"
 """Answer of a worker: all its sessions have ended."""
 STATS = "stats"
-"""Locust's message."""
+"""Locust's own message with a worker's statistics."""
 MOST_BYTES = 64 << 20
-"""Of one message, packed or not: an interval of a busy worker has some hundred kilobytes."""
+"""Largest message, packed or not: an interval of a busy worker has some hundred kilobytes."""
 PACKED = "packed"
 FILES = ("intervals", "histograms")
 """The parts of a batch that are bytes."""
@@ -60,7 +59,7 @@ def _words() -> bytes:
 
 
 def pack(report: Mapping[str, Any]) -> bytes:
-    """A report, as it travels."""
+    """The bytes of a report."""
     batch, tail = report.get("batch"), b""
     if batch is not None:
         tail = b"".join(batch[name] for name in FILES)
@@ -71,7 +70,8 @@ def pack(report: Mapping[str, Any]) -> bytes:
 
 
 def unpack(data: Any) -> dict[str, Any]:
-    """What :func:`pack` was given. Raises ValueError, KeyError or TypeError where it was not."""
+    """The report that :func:`pack` was given. Raises ValueError, KeyError or TypeError if these are
+    not its bytes."""
     head, _, tail = _whole(zlib.decompressobj(zdict=_words()), data).partition(b"\n")
     report: dict[str, Any] = dict(orjson.loads(head))
     batch = report.get("batch")
@@ -82,7 +82,7 @@ def unpack(data: Any) -> dict[str, Any]:
 
 
 def pack_stats(client_id: str, data: dict[str, Any]) -> None:  # noqa: ARG001 - Locust's form
-    """Listens to Locust's event ``report_to_master``: packs what is said so far, in place."""
+    """Listener of Locust's event ``report_to_master``: packs the data in place."""
     message: Any = Message  # without types
     packed = zlib.compress(message(STATS, dict(data), "").serialize())
     data.clear()
@@ -90,7 +90,7 @@ def pack_stats(client_id: str, data: dict[str, Any]) -> None:  # noqa: ARG001 - 
 
 
 def unpack_stats(data: Any) -> Any:
-    """What it was; raises ValueError, KeyError or TypeError where it is none of it."""
+    """The data that was packed. Raises ValueError, KeyError or TypeError if it was not."""
     message: Any = Message
     return message.unserialize(_whole(zlib.decompressobj(), data.pop(PACKED))).data | data
 
@@ -106,7 +106,7 @@ def _whole(opener: Any, data: bytes) -> bytes:
 
 
 class _Question(NamedTuple):
-    """What a report asks, until it is answered."""
+    """The questions of a report, until they are answered."""
 
     came_ns: int
     clock: Mapping[str, Any]
@@ -114,10 +114,10 @@ class _Question(NamedTuple):
 
 
 class Reports:
-    """The master's side: hands on what a report holds, and answers it.
+    """The master's side: hands on the parts of a report, and answers it.
 
-    One that has a part of a ledger in it is answered when that is on disk; should the disk be slow,
-    the next report is answered without. So nobody waits for a share of the schedule because of it.
+    A report with a part of a ledger is answered when that part is on disk. If the disk is slow, the
+    next report is answered without waiting, so no worker waits for its share of the schedule.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Reports:
         self._shares, self._copies = shares, copies
         copies.on_taken = self._on_taken
         self._open_questions: dict[str, _Question] = {}
-        """by worker: asked by a report whose part of the ledger is being written"""
+        """by worker: the questions of a report whose part of the ledger is being written"""
         runner.register_message(REPORT, self._on_report)
 
     def _on_report(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
@@ -172,14 +172,15 @@ class Reports:
 MALFORMED, STRANGER = "malformed", "unknown sender"
 READY = "client_ready"
 LOCUSTFILE = "locustfile"
-"""By it a worker that was started with ``-f -`` asks for the locustfile, before it is ready."""
+"""The message by which a worker started with ``-f -`` asks for the locustfile, before it is
+ready."""
 BEFORE_READY = (LOCUSTFILE, ASK_FILES)
-"""What somebody may ask who has no locustfile yet."""
+"""Messages that a worker without a locustfile may send."""
 _MOST_NAME = 300
 
 
 def harden_receiving() -> None:
-    """Let Locust's server survive messages that are none. Once for all, before it is made."""
+    """Let Locust's server survive invalid messages. Call once, before the server is made."""
     base: Any = zmqrpc.BaseSocket
     receive, make = base.recv_from_client, base.__init__
     if receive.__module__ == __name__:
@@ -206,12 +207,12 @@ def harden_receiving() -> None:
 
 
 class MasterPort:
-    """Stands before the master's handling of messages."""
+    """Checks each message before the master handles it."""
 
     def __init__(
         self, runner: MasterRunner, on_sign_of_life: Callable[[str], None] = lambda _: None
     ) -> None:
-        """``on_sign_of_life`` is told after Locust has heard that a worker is there."""
+        """``on_sign_of_life`` is called after Locust has taken a message of a worker."""
         self._runner = runner
         self._on_sign_of_life = on_sign_of_life
         self._handle = runner.handle_message
@@ -222,7 +223,7 @@ class MasterPort:
 
     @property
     def refused(self) -> dict[str, int]:
-        """How many messages were not taken, by why; those that could not be read are malformed."""
+        """The number of refused messages, by reason; unreadable ones are malformed."""
         unread = Counter({MALFORMED: getattr(self._runner.server, "unread", 0)})
         return dict(self._refused + unread)
 
@@ -269,7 +270,7 @@ class MasterPort:
 
 
 Check = Callable[[Any], bool]
-"""Whether a value has a form; it may raise what a value of another kind raises."""
+"""Whether a value has a form; it may raise an exception for a value of another type."""
 
 
 def _of(*kinds: type) -> Check:
@@ -277,7 +278,7 @@ def _of(*kinds: type) -> Check:
 
 
 def _mapping(check: Check) -> Check:
-    """Names, and something of one form for each."""
+    """A mapping of names to values of one form."""
     return lambda value: (
         isinstance(value, dict)
         and all(type(name) is str and check(one) for name, one in value.items())
@@ -285,7 +286,7 @@ def _mapping(check: Check) -> Check:
 
 
 def _record(checks: Mapping[str, Check], **optional: Check) -> Check:
-    """One with all of these keys; of the ``optional`` ones it may have some."""
+    """A mapping with all of these keys, and possibly some of the ``optional`` ones."""
     return lambda data: (
         all(check(data[key]) for key, check in checks.items())
         and all(check(data[key]) for key, check in optional.items() if key in data)
@@ -335,7 +336,7 @@ REPORT_PARTS = _record(
 
 
 def _is_report(data: Any) -> bool:
-    """One with measurements asks for the time too; every one says or asks something."""
+    """Whether this is a report: with measurements it asks for the time too; it is never empty."""
     needed = "clock" in data or ("batch" in data and "live" not in data)
     return needed and REPORT_PARTS(data)
 
@@ -360,11 +361,11 @@ FORMS: Mapping[str, Check] = {
     FACTS: _is_facts,
     DRAINED: _record({"left": WHOLE}, failures=lambda whys: all(map(TEXT, whys))),
 }
-"""Our own messages → the form that a worker gives each."""
+"""The form of each of our own messages of a worker."""
 
 
 def has_form(kind: str, data: Any) -> bool:
-    """Whether a message has the form of its kind; those of Locust's own are not looked at."""
+    """Whether a message has the form of its kind; Locust's own messages are not checked."""
     try:
         return kind not in FORMS or FORMS[kind](data)
     except (KeyError, TypeError, AttributeError, ValueError):

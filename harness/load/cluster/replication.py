@@ -1,20 +1,20 @@
-"""Workers on other machines ship their ledger and measurements to the master while they run.
+"""Workers on other machines send their ledger and measurements to the master while they run.
 
-Each worker sends what its ledger has just committed and the intervals it has just written, in
-batches, one at a time: the next goes when the last was acknowledged. What waits is bounded. Should
-the master be silent for too long, or find that a batch does not follow the one before, the worker
-sends all of it again from its own files, and the copy is called whole only when that has come to
-its end. The master writes the copy beside its own files, unless it sees the worker's own ones there
-(one machine, one folder). So the figures of the whole are merged from the histograms of all
-workers, wherever they ran, and rest on no last report.
+Each worker sends the changes that its ledger has just committed, and the intervals that it has just
+written, in batches, one at a time: the next is sent when the last was acknowledged. The waiting
+changes are bounded. If the master is silent for too long, or finds that a batch does not follow the
+one before, the worker sends everything again from its own files (a snapshot), and the copy counts
+as complete only after the end of that. The master writes the copy beside its own files, unless it
+sees the worker's own files there (one machine, one folder). So the figures of the whole run are
+merged from the histograms of all workers, wherever they ran, and depend on no last report.
 
-Tokens go with it, and Locust's channel between worker and master is neither encrypted nor
+The copy holds tokens, and Locust's channel between worker and master is neither encrypted nor
 authenticated: run master and workers on a network of their own.
 
-A process of a run has a name as a node that is never used twice, whatever host and pid are. A
-container that is restarted in place has the same host name and is process 1 again; two machines may
-have one host name. All that is kept of a node, its ledger, measurements, copies and leases, is kept
-under this name, so two lives must not share it.
+Each process of a run has a node name that is never used twice, even for the same host and pid: a
+container that is restarted in place has the same host name and is process 1 again, and two machines
+may have the same host name. The ledger, measurements, copies and leases of a node are kept under
+this name, so two processes must never share it.
 """
 
 import os
@@ -42,11 +42,11 @@ from harness.measure.snapshot import write_whole
 from harness.rundir.layout import RunDirectory
 
 HOST_CHARACTERS = 40
-"""The name becomes part of file names."""
+"""Most characters of the host in a node name, which becomes part of file names."""
 
 
 def new_node_name() -> str:
-    """Host and pid, for people; when the process was born and a nonce, so that it is the only one.
+    """A unique name: host and pid for the reader; start time and a nonce to make it unique.
 
     Letters, digits, dots, dashes and underscores.
     """
@@ -56,22 +56,22 @@ def new_node_name() -> str:
 
 
 def plain(name: str) -> str:
-    """A name, fit for a file."""
+    """A name, made safe for a file name."""
     return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name)
 
 
 BEGIN, GO_ON, END = "begin", "go on", "end"
-"""The parts of a snapshot; a batch of what has just happened is none of it."""
+"""The parts of a snapshot; a batch of new changes is none of them."""
 NAME_CHARACTERS = 80
-"""of a worker's name that came over the network, at most"""
+"""Most characters of a worker's name that came over the network."""
 BATCH = 2_000
-"""Changes in one message, at most."""
+"""Most changes in one message."""
 WAITING = 100_000
-"""Changes that may wait for the master, at most (some 20 MB)."""
+"""Most changes that may wait for the master (some 20 MB)."""
 MEASURED_BATCH = 500_000
-"""Bytes of measurements in one message, about; one interval goes whole."""
+"""Bytes of measurements in one message, about; an interval is never split."""
 MEASURED_WAITING = 50_000_000
-"""Bytes of measurements that may wait for the master (an hour or more of silence)."""
+"""Most bytes of measurements that may wait for the master (an hour or more of silence)."""
 AGAIN_AFTER_S = 5.0
 SNAPSHOTS = 5
 """After this many refused snapshots in a row the worker stops sending."""
@@ -82,7 +82,7 @@ Change = TypeVar("Change", Insert, Update)
 
 
 class _Snapshot:
-    """A worker's own files, from their beginning on, part by part."""
+    """Reads a worker's own files from their beginning, part by part."""
 
     def __init__(self, directory: Path, worker: str) -> None:
         files = RunDirectory(directory)
@@ -93,7 +93,7 @@ class _Snapshot:
         self.begun = False
 
     def meta(self) -> dict[str, str]:
-        """What the ledger says of the worker. Raises LedgerError."""
+        """The ledger's values about the worker. Raises LedgerError."""
         return read_meta(self._ledger)
 
     def rows(self) -> list[Row]:
@@ -116,14 +116,14 @@ class _Snapshot:
 class Shipper:
     """The worker's side. Give :meth:`take` to the ledger, :meth:`take_measured` to the writer.
 
-    What :meth:`next_batch` gives is for the report of each second; :meth:`take_answer` takes the
-    answer.
+    :meth:`next_batch` gives the batch for the report of each second; :meth:`take_answer` takes the
+    master's answer to it.
     """
 
     def __init__(
         self, report: Callable[[], None], directory: Path, worker: str, meta: dict[str, str]
     ) -> None:
-        """``report`` sends one at once: where there is more than one batch of it a second."""
+        """``report`` sends a report at once, if there is more than one batch a second."""
         self._report = report
         self._directory = directory
         self._worker = worker
@@ -135,22 +135,22 @@ class Shipper:
         self._measured: deque[tuple[bytes, bytes]] = deque()
         self._measured_bytes = 0
         self._snapshot: _Snapshot | None = None
-        """what is being sent again; what happens meanwhile waits"""
+        """the snapshot that is being sent; new changes wait until its end"""
         self._snapshots = 0
-        """begun since the master has taken one to its end"""
+        """snapshots begun since the master took a whole one"""
         self._needless = False
         """the master sees this worker's own files, or takes nothing more"""
         self._incomplete = False
-        """it takes nothing more, and has not got all"""
+        """the master takes nothing more, and its copy is not complete"""
         self._batch = 0
         self._ending = False
-        """the batch on its way is the end of a snapshot"""
+        """the batch that was sent last is the end of a snapshot"""
         self._on_its_way: dict[str, Any] | None = None
         self._sent_ns = 0
         self._answered = Event()
 
     def take(self, group: Group) -> None:
-        """What was just committed. Several changes of one session become one."""
+        """Take the changes that were just committed. Several changes of one session become one."""
         if self._needless:
             return
         for insert in group.inserts:
@@ -166,7 +166,7 @@ class Shipper:
             self.send_all()
 
     def take_measured(self, intervals: bytes, histograms: bytes) -> None:
-        """What was just appended to the two files of measurements."""
+        """Take the bytes that were just appended to the two files of measurements."""
         if self._needless or self._snapshot is not None:  # a snapshot reads it from the files
             return
         self._measured.append((intervals, histograms))
@@ -175,7 +175,7 @@ class Shipper:
             self.send_all()
 
     def flush(self, *, within_s: float) -> bool:
-        """Wait until the master has everything; False when it did not take it in time."""
+        """Wait until the master has everything; False if it has not after ``within_s`` seconds."""
         deadline = monotonic_ns() + int(within_s * 1e9)
         while self._on_its_way or self._waits:
             left_s = (deadline - monotonic_ns()) / 1e9
@@ -193,7 +193,7 @@ class Shipper:
         )
 
     def send_all(self) -> None:
-        """All (once more), from our own files: what waits is in them."""
+        """Send everything (again) from our own files; these hold the waiting changes too."""
         self._snapshot = _Snapshot(self._directory, self._worker)
         self._forget_waiting()
 
@@ -204,7 +204,8 @@ class Shipper:
         self._measured_bytes = 0
 
     def next_batch(self) -> dict[str, Any] | None:
-        """What is to be sent now, if anything: also once more what has had no answer for long."""
+        """The batch to send now, if there is one; one without an answer is sent again after a
+        while."""
         now_ns = monotonic_ns()
         if self._on_its_way is None and self._waits:
             self._batch += 1
@@ -237,7 +238,7 @@ class Shipper:
             return _part(meta={**self._first, "damaged": ON_ITS_WAY}, snapshot=BEGIN)
         rows, measured = snapshot.rows(), snapshot.measured()
         if not (rows or any(measured)):
-            # Nothing can happen between this look at the files and what waits from now on.
+            # Nothing can change between this read and the changes that wait from now on.
             self._snapshot, self._ending = None, True
             return _part(meta={**snapshot.meta(), **self._first, "damaged": ""}, snapshot=END)
         inserts: list[Insert] = []
@@ -261,7 +262,7 @@ class Shipper:
         return b"".join(intervals), b"".join(histograms)
 
     def take_answer(self, data: Mapping[str, Any]) -> None:
-        """What the master says of a batch."""
+        """Take the master's answer to a batch."""
         if data["worker"] != self._worker or data["number"] != self._batch:
             return
         self._on_its_way = None
@@ -269,7 +270,7 @@ class Shipper:
         if data.get("here"):
             self._needless = True
         elif data.get("refused"):
-            self._give_up("the master refused what this worker said")
+            self._give_up("the master refused a batch of this worker")
         elif data.get("again"):
             self._snapshots += 1
             if self._snapshots > SNAPSHOTS:
@@ -299,7 +300,7 @@ class Shipper:
 
 
 def _pop(waiting: OrderedDict[int, Change], most: int) -> list[Change]:
-    """The oldest of what waits."""
+    """Take the oldest waiting changes."""
     return [waiting.popitem(last=False)[1] for _ in range(min(most, len(waiting)))]
 
 
@@ -322,7 +323,7 @@ def _part(
 
 
 class _Measured:
-    """One of a worker's two files of measurements, as the master keeps it."""
+    """The master's copy of one of a worker's two files of measurements."""
 
     def __init__(self, path: Path) -> None:
         """Create it. Raises OSError."""
@@ -333,15 +334,15 @@ class _Measured:
 
     @property
     def size(self) -> int:
-        """Of what comes in now."""
+        """Bytes in the file that is written now."""
         return os.fstat(self._coming.fileno()).st_size
 
     def append(self, data: bytes) -> None:
-        """Raises OSError; a part of it may be there then."""
+        """Append bytes. After an OSError a part of them may be in the file."""
         write_whole(self._coming, data)
 
     def cut(self, size: int) -> None:
-        """Back to a former size."""
+        """Cut the file back to an earlier size."""
         self._coming.truncate(size)
 
     @property
@@ -349,12 +350,12 @@ class _Measured:
         return self._new or self._file
 
     def begin_again(self) -> None:
-        """What comes from now on goes into a new file; the old one stays until that is whole."""
+        """Write to a new file from now on; the old one is kept until the new one is complete."""
         self.drop_new()
         self._new = self._again.open("wb", buffering=0)
 
     def replace(self) -> None:
-        """The new file is whole: it takes the place of the old one."""
+        """The new file is complete: replace the old one by it."""
         if self._new is not None:
             self._again.replace(self._path)
             self._file.close()
@@ -372,7 +373,7 @@ class _Measured:
 
 
 class _Copy:
-    """The files of one worker, as the master keeps them."""
+    """The master's copies of one worker's files."""
 
     def __init__(self, directory: Path, worker: str, meta: dict[str, str]) -> None:
         """Create them. Raises LedgerError or OSError."""
@@ -382,7 +383,7 @@ class _Copy:
         self._files = (self._histograms, self._intervals)
 
     def write(self, batch: dict[str, Any]) -> None:
-        """Make a batch durable; one that failed may be written once more. Raises LedgerError."""
+        """Make a batch durable; a failed one may be written again. Raises LedgerError."""
         part = batch["snapshot"]
         inserts = [tuple(row) for row in batch["inserts"]]
         updates = [tuple(row) for row in batch["updates"]]
@@ -401,14 +402,14 @@ class _Copy:
                 self._intervals.append(batch["intervals"])
             except OSError:
                 for file, size in zip(self._files, sizes, strict=True):
-                    file.cut(size)  # the same comes once more
+                    file.cut(size)  # the same bytes are sent again
                 raise
         except OSError as error:
             why = error.strerror or error
             raise LedgerError(f"a worker's measurements can't be written: {why}") from error
 
     def note(self, damage: str) -> None:
-        """Why it is not whole. Raises LedgerError."""
+        """Note why the copy is incomplete. Raises LedgerError."""
         self._store.write((), (), {"damaged": damage})
 
     def close(self) -> None:
@@ -419,19 +420,19 @@ class _Copy:
 
 
 class Copies:
-    """The master's side: files for each worker whose own are not to be seen here."""
+    """The master's side: copies for each worker whose own files are not in the run's directory."""
 
     def __init__(self, sent_home: Collection[str] = ()) -> None:
         self.on_taken: Callable[[str, dict[str, Any]], None] = lambda *_: None
-        """told what a worker (Locust's id) is to be answered, when its batch is on disk"""
+        """called with a worker (Locust's id) and its answer, when its batch is on disk"""
         self._sent_home = sent_home
         self._directory: Path | None = None
         self._copies: dict[str, _Copy | None] = {}
         self._last: dict[str, int] = {}
         self._owners: dict[str, str] = {}
-        """Locust's id of the worker that has a name: no other may use it"""
+        """by name: Locust's id of the worker that has it; no other worker may use the name"""
         self._gaps: dict[str, str] = {}
-        """why a worker's copy is not whole: it was asked for all of it again"""
+        """by worker: why its copy is incomplete; a snapshot was asked for"""
         self._came: Queue[Any] = Queue()
         self._thread: ThreadPool | None = None
         self.failures: list[str] = []
@@ -447,7 +448,7 @@ class Copies:
             gevent.spawn(self._write_forever)
 
     def close(self) -> None:
-        """The run is over: close the copies. What comes later is not for them."""
+        """The run is over: close the copies. Later batches are not written."""
         deadline = monotonic_ns() + 2_000_000_000
         while not self._came.empty() and monotonic_ns() < deadline:
             gevent.sleep(0.01)
@@ -464,7 +465,7 @@ class Copies:
                     self.failures.append(str(error))
 
     def take(self, node_id: str, batch: dict[str, Any]) -> None:
-        """A batch has come; it is written after those that came before it."""
+        """Take a batch; batches are written in the order in which they arrive."""
         self._came.put((node_id, batch))
 
     def _write_forever(self) -> None:
@@ -480,7 +481,7 @@ class Copies:
                 self._came.get()
 
     def _note(self, why: str) -> None:
-        if why not in self.failures:  # it is sent again until it is taken
+        if why not in self.failures:  # the worker sends it again until it is taken
             self.failures.append(why)
 
     def _take(self, node_id: str, batch: dict[str, Any]) -> None:
@@ -493,12 +494,12 @@ class Copies:
         if self._owners.setdefault(worker, node_id) != node_id:
             self._refuse(node_id, answer, f"two workers call themselves {plain(worker)}")
         last = self._last.get(worker, 0)
-        if number == last:  # once more: our answer was late
+        if number == last:  # sent again because our answer was late
             return self._answer(node_id, answer, here=self._is_here(worker))
         if number != last + 1 and batch["snapshot"] != BEGIN and not self._is_here(worker):
             return self._ask_again(node_id, answer, last)
         meta = batch["meta"]
-        if "heartbeat_ns" in meta:  # by our clock: theirs may be another
+        if "heartbeat_ns" in meta:  # by our clock: the worker's may differ
             meta["heartbeat_ns"] = str(wall_ns())
         copy = self._copy_of(worker, meta, node_id, answer)
         if copy is not None:
@@ -509,14 +510,14 @@ class Copies:
         self._answer(node_id, answer, here=self._is_here(worker))
 
     def _is_here(self, worker: str) -> bool:
-        """Whether the worker's own files are to be seen here."""
+        """Whether the worker's own files are in this directory."""
         return worker in self._copies and self._copies[worker] is None
 
     def _answer(self, node_id: str, answer: dict[str, Any], **more: bool) -> None:
         self.on_taken(node_id, {**answer, **more})
 
     def _ask_again(self, node_id: str, answer: dict[str, Any], last: int) -> None:
-        """Something is missing between: a copy with a gap in it would look whole."""
+        """A batch is missing: ask for everything again (a gap would not show in the copy)."""
         worker = answer["worker"]
         why = f"batch {answer['number']} of {plain(worker)} came after batch {last}"
         self.refused += 1
@@ -526,7 +527,7 @@ class Copies:
         self._answer(node_id, answer, again=True)
 
     def _refuse(self, node_id: str, answer: dict[str, Any], why: str) -> NoReturn:
-        """Take nothing of it, and say so to both sides. Raises LedgerError."""
+        """Refuse the batch, and tell both sides. Raises LedgerError."""
         self._note_damage(answer["worker"], why)
         self._answer(node_id, answer, refused=True)
         raise LedgerError(f"{why}: it is refused, and the copy of its ledger is not whole")
