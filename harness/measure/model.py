@@ -430,7 +430,7 @@ _COUNTERS = (
     _unusual("paced", "requests that waited for the guest's own limit"),
     _unusual("paced_connects", "connections that waited for the limit of connections"),
     _unusual("end_resumes", "sessions resumed only to be ended"),
-    _unusual("out_of_range", "durations above a week", "kept at the top of the scale"),
+    _unusual("out_of_range", "durations above twelve days", "kept as a week"),
     _unusual(FRAMES_EXPECTED, "messages that were as they should be"),
     *_of(
         Section.GUESTS,

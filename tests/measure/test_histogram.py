@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from harness.errors import ConfigError
 from harness.measure.histogram import DIGITS, HIGHEST_US, LOWEST_US, Histogram, decoded
+from harness.measure.model import COUNTERS
 
 DURATIONS = st.lists(st.integers(min_value=0, max_value=HIGHEST_US * 1000), max_size=50)
 
@@ -36,8 +37,12 @@ def test_three_digits_hold() -> None:
 
 
 def test_a_value_out_of_range_is_counted_and_kept_in_the_top_bucket() -> None:
-    histogram = of([HIGHEST_US * 1000 * 3])
-    assert (histogram.count, histogram.out_of_range) == (1, 1)
+    day_ns = 86_400 * 1_000_000_000
+    histogram = of([12 * day_ns, 13 * day_ns])
+    assert (histogram.count, histogram.out_of_range) == (2, 1)
+    assert of([13 * day_ns]).max_ms == pytest.approx(7 * day_ns / 1e6, rel=1e-3)
+    told = COUNTERS["out_of_range"]
+    assert (told.many, told.more) == ("durations above twelve days", "kept as a week")
 
 
 @at_most(25)
