@@ -18,15 +18,15 @@ from harness.measure.recorder import STORY_ERROR
 from harness.preflight.disk import RoomWatch, ending_bytes
 
 ELSEWHERE = f"{STORY_ERROR}elsewhere"
-"""The count of errors at places beyond those that are told one by one."""
+"""The counter of errors at all places that have no counter of their own."""
 LEAST_CPU_S = 0.5
-"""Over less time a share of CPU is no more than the grain of the kernel's clock."""
+"""Over less time a share of CPU is only the resolution of the kernel's clock."""
 STEP_S = 1.0
-"""A clock that is slewed (as time services do) never drifts so far between two looks."""
+"""A larger difference is a step: a slewed clock never drifts so far between two checks."""
 
 
 class ClockWatch:
-    """Compares the wall clock with the monotonic one, again and again."""
+    """Compares the wall clock with the monotonic clock at each check."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class ClockWatch:
         self._offset_ns = wall() - monotonic()
 
     def check(self) -> str | None:
-        """One sentence if the clock was stepped since the last look."""
+        """A sentence if the clock was stepped since the last check; else None."""
         offset_ns = self._wall() - self._monotonic()
         step_s = (offset_ns - self._offset_ns) / 1e9
         self._offset_ns = offset_ns
@@ -52,13 +52,13 @@ class ClockWatch:
 
 
 class ProcessHealth:
-    """Asked once a second."""
+    """The disk, CPU and memory of this process; asked once a second."""
 
     def __init__(self, directory: Path, *, disk_guard: bool) -> None:
-        """The disk has to hold half of what the process needs to end in order, at least.
+        """The disk must have at least half the space that the process needs to end properly.
 
-        Whoever leads the run stops it earlier and gently; this is for a worker whose disk is its
-        own, and for a disk that somebody else fills up.
+        The leader of the run stops it earlier; this is for a worker with a disk of its own, and for
+        a disk that another program fills.
         """
         self._clock = ClockWatch()
         self._room = RoomWatch(directory, ending_bytes() // 2) if disk_guard else None
@@ -67,13 +67,13 @@ class ProcessHealth:
         self._looked_s = monotonic_ns() / 1e9
 
     def complaints(self) -> Sequence[str]:
-        """A sentence for each thing because of which the run must end."""
+        """A sentence for each reason why the run must end."""
         stepped = self._clock.check()
         full = "" if self._room is None else self._room.look()
         return [why for why in (stepped, full) if why]
 
     def needs(self) -> dict[str, float]:
-        """What this process takes: share of a core since the last look, megabytes, descriptors."""
+        """The use of this process: share of a core since the last check, megabytes, descriptors."""
         with self._process.oneshot():
             return {
                 "cpu": self._cpu_share(),
@@ -82,10 +82,10 @@ class ProcessHealth:
             }
 
     def _cpu_share(self) -> float:
-        """Of one core since the last look; the same again where that was but a moment ago.
+        """The share of one core since the last check; the last share again if that was just now.
 
-        The last look of a run may come milliseconds after the one before: so short a time has
-        shares of many cores, which no process had.
+        The last check of a run may come milliseconds after the one before: over so short a time the
+        result would be a share of many cores.
         """
         now_s = monotonic_ns() / 1e9
         if now_s - self._looked_s >= LEAST_CPU_S:
@@ -98,13 +98,13 @@ Other = TypeVar("Other")
 
 
 class Duties:
-    """Does them, and tells which could not be done: of each once."""
+    """Does duties, and logs each one that fails, once."""
 
     def __init__(self) -> None:
         self._failed: set[str] = set()
 
     def do(self, name: str, duty: Callable[[], Result], otherwise: Other) -> Result | Other:
-        """What the duty gives, or ``otherwise`` where it fails."""
+        """The duty's result, or ``otherwise`` if it fails."""
         try:
             return duty()
         except Exception as error:  # noqa: BLE001 - whatever it is, the other duties go on
@@ -115,23 +115,24 @@ class Duties:
 
 
 PLACES = 5
-"""So many different places are told."""
+"""How many different places have a counter of their own."""
 HOPELESS = 10
-"""From so many on, a run in which most stories end so is ended: it tests nothing."""
+"""From this many on, a run in which most stories end by their own errors is ended: it tests
+nothing."""
 NOTED = "_harness_noted"
 
 
 class ScriptErrors:
-    """Of one process."""
+    """The stories of one process that ended by their own errors."""
 
     def __init__(self) -> None:
         self._counted: set[str] = set()
         self._many = 0
 
     def count_of(self, error: BaseException) -> str:
-        """Under which count an error belongs; empty when it has been counted already.
+        """The counter of an error; empty if it has been counted already.
 
-        An error of ``on_start`` is heard of twice: from Locust, and when its slot ends by it.
+        An error of ``on_start`` is reported twice: by Locust, and when its slot ends.
         """
         if getattr(error, NOTED, False):
             return ""
@@ -146,16 +147,16 @@ class ScriptErrors:
         return name
 
     def hopeless(self, begun: int) -> bool:
-        """Whether most of the stories that were begun ended so."""
+        """Whether most of the stories that were begun ended by their own errors."""
         return self._many >= HOPELESS and self._many * 2 > begun
 
 
 def place_of(error: BaseException) -> tuple[str, int]:
-    """The innermost file and line that are the user's own."""
+    """The innermost file and line of the user's own code."""
     return own_place(traceback.extract_tb(error.__traceback__))
 
 
 def calling_place() -> str:
-    """The innermost file and line of the user's own that have led to this call."""
+    """The innermost file and line of the user's own code that have led to this call."""
     file, line = own_place(traceback.extract_stack())
     return f"{file}, line {line}"

@@ -1,10 +1,10 @@
-"""How a Locust process comes to its end: by a signal, a time limit, a story, its parent's death.
+"""How a Locust process ends: by a signal, a time limit, a story, or the death of its parent.
 
-Locust enters its shutdown once for each of them, also while another one goes on: then it leaves
-before the run's end is made, or kills who makes it. Here there is one end for all of them.
+Locust enters its shutdown once for each of them, even during another shutdown. Then it exits before
+the run has ended, or kills the greenlet that ends it. Here all of them share one end.
 
-Three more things that Locust does not mind: a second Ctrl-C in the middle of its teardown, a
-terminal or a supervisor that goes away, a listener of ``test_start`` that fails.
+Locust also ignores three more cases, which are handled here: a second Ctrl-C during its teardown, a
+terminal or supervisor that goes away, and a listener of ``test_start`` that fails.
 """
 
 import os
@@ -24,7 +24,7 @@ from harness.load.logs import LOG
 from harness.machine import IN_ORDER, Starter, signal_when_orphaned, starter
 
 GONE_WITHIN_S = 2.0
-"""So long a supervisor that was killed may take to be gone; one whose terminal closed stays."""
+"""How long a killed supervisor may take to be gone; one whose terminal was closed stays."""
 
 
 class Interrupts:
@@ -38,16 +38,16 @@ class Interrupts:
         self._one_end = one_end
         self.count = 0
         self.unhurried = False
-        """whoever ends the run leaves conversations all the time they may have"""
+        """the end of the run gives conversations all the time they may have"""
         self.orphaned = False
         """``harness run`` was killed"""
         self._above: Starter | None = None
         self._gone = False
 
     def install(self, *, supervised: bool) -> None:
-        """Take signals over from Python; where somebody supervises us, mind whether he lives.
+        """Take signals over from Python; if there is a supervisor, watch whether it lives.
 
-        A worker's orders come from its master: nobody supervises it.
+        A worker has no supervisor: its orders come from its master.
         """
         gevent.signal_handler(signal.SIGINT, self.on_interrupt)
         gevent.signal_handler(signal.SIGUSR1, self._hurry)
@@ -69,7 +69,7 @@ class Interrupts:
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _end_alone(self) -> None:
-        """The terminal or the supervisor has gone: once, however often we are told."""
+        """The terminal or the supervisor has gone; acts only once."""
         if not self._gone:
             self._gone = True
             if self._above is not None:
@@ -81,7 +81,7 @@ class Interrupts:
             os.kill(os.getpid(), signal.SIGTERM)
 
     def on_interrupt(self) -> None:
-        """One Ctrl-C more."""
+        """Another Ctrl-C."""
         self.count += 1
         if self.count == 1 and not self._one_end.is_made_by(gevent.get_hub().parent):
             # Locust's main greenlet expects it. Raised here, gevent would print a stack as well.
@@ -90,7 +90,7 @@ class Interrupts:
         self.again()
 
     def again(self) -> None:
-        """The user asks once more while the run is ending."""
+        """The user presses Ctrl-C again while the run is ending."""
         self.count = max(self.count, 2)
         if self.count == 2:
             print("clearing at once (once more leaves sessions behind)", flush=True)
@@ -107,12 +107,12 @@ class OneEnd:
     """
 
     def __init__(self, runner: Any, *, on_story: Callable[[], None]) -> None:
-        """``on_story``: a story has called ``stop`` or ``quit``; it can't wait for its own end."""
+        """``on_story``: called if a story calls ``stop`` or ``quit``, as it can't await its end."""
         self._runner = runner
         self._on_story = on_story
         self._stop, self._quit = runner.stop, runner.quit
         self._maker: Any = None
-        """the greenlet that makes the end now"""
+        """the greenlet that is ending the run now"""
         self._made = Event()
         self._made.set()
         self._quit_after = False
@@ -123,11 +123,11 @@ class OneEnd:
         runner.stop, runner.quit = self.stop, self.quit
 
     def stop(self, *args: Any, **kwargs: Any) -> None:
-        """End the test, or wait for the end that is being made."""
+        """End the test, or wait if another greenlet is ending it."""
         self._let_story_go()
         current = gevent.getcurrent()
         if self._maker is current:
-            return  # a listener asks for what is going on
+            return  # a listener asks for the end that is going on
         while self._maker is not None:
             self._made.wait()
         # A run that has ended meanwhile is not ended again by Locust; the next one may go on.
@@ -143,9 +143,9 @@ class OneEnd:
             self._quit()
 
     def quit(self) -> None:
-        """End the test and Locust's greenlets; after the end that is being made, if one is.
+        """End the test and Locust's greenlets; if the run is ending already, after that.
 
-        Whoever asks does not wait then: the end may be waiting for him.
+        The caller does not wait in that case: the end may be waiting for the caller.
         """
         self._let_story_go()
         if self._maker is not None:
@@ -159,25 +159,25 @@ class OneEnd:
             self._quitting.remove(current)
 
     def wait(self) -> None:
-        """Until no end is being made."""
+        """Wait until no greenlet is ending the run."""
         if self._maker is not gevent.getcurrent():
             self._made.wait()
 
     def is_made_by(self, greenlet: Any) -> bool:
-        """Whether it is at an end already: a Ctrl-C would interrupt that."""
+        """Whether this greenlet is ending the run now: a Ctrl-C would interrupt that."""
         return greenlet is not None and (
             greenlet in (self._maker, self._leaver) or greenlet in self._quitting
         )
 
     def enter_shutdown(self, again: Callable[[], None]) -> None:
-        """Return for the first who comes to leave the process; the others wait till it is left.
+        """Return for the first caller, which leaves the process; the others wait until it is gone.
 
-        ``again``: called when it was a signal once more.
+        ``again``: called if another signal was the cause.
         """
         current = gevent.getcurrent()
         while self._leaver not in (None, current) and not self._leaver.dead:
             if current is not gevent.get_hub().parent:
-                again()  # Locust's main greenlet comes when the runner has gone: nobody's wish
+                again()  # Locust's main greenlet comes too when the runner has gone: no signal
             leaver = self._leaver
             while not leaver.dead:  # the main greenlet can't be joined
                 gevent.sleep(0.1)
@@ -200,7 +200,7 @@ def end_with_supervisor() -> None:
 
 
 def ending_on_error(hook: Any, on_error: Callable[[Exception], None]) -> Callable[..., None]:
-    """A ``fire`` for an event of Locust that stops at the first listener that fails, and tells."""
+    """A ``fire`` for an event of Locust that stops at the first failing listener and reports it."""
 
     def fire(*, reverse: bool = False, **kwargs: Any) -> None:
         for handler in reversed(hook._handlers) if reverse else list(hook._handlers):

@@ -116,7 +116,7 @@ def test_it_comes_back_during_the_run(network: Network, twin: Twin, cluster: Clu
         r"(1 worker was|2 workers were) not heard of for a time", reasons(directory)
     ), output
     assert code in (4, 6), output
-    assert "did not come to an orderly end" not in reasons(directory)  # it was drained like all
+    assert "did not end properly" not in reasons(directory)  # it was drained like all
     account = read_account(directory)
     assert account.balanced
     assert account.workers_lost == 0, output
@@ -137,7 +137,7 @@ def test_the_run_ends_while_it_is_away(network: Network, twin: Twin, cluster: Cl
     assert code == 6, output
     directory, far = (cluster.near / "reports" / "latest").resolve(), only_run(cluster.far)
     assert "clearing at once" not in output
-    assert "1 worker did not come to an orderly end" in reasons(directory)
+    assert "1 worker did not end properly" in reasons(directory)
     # Nothing was heard of it for long enough: its sessions were swept from the master's copy.
     account = read_account(directory)
     assert (account.leftover, account.settled) == (0, GUESTS // 2), output

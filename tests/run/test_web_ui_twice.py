@@ -254,6 +254,6 @@ def test_what_went_wrong_in_one_run_is_not_told_of_the_next(folder: tuple[Path, 
         web.end()
     first, second = records
     assert first["verdict"] == "INVALID"
-    assert any("did not come to an orderly end" in reason for reason in first["reasons"])
+    assert any("did not end properly" in reason for reason in first["reasons"])
     assert not any("orderly" in reason for reason in second["reasons"]), second["reasons"]
     assert passed(second["exit_code"], str(second["reasons"])), second["reasons"]

@@ -1,4 +1,5 @@
-"""What a process is to its run: alone, the master, or a worker. Nobody else asks what a runner is.
+"""The role of a process in its run: alone, master, or worker. Only this package asks for a runner's
+type.
 
 All roles have the same methods. In the order of a run: ``prepare``, ``start``, ``watch``,
 ``drain``, ``finish``. What comes in between: ``hand_in`` (an interval's measurements),

@@ -1,4 +1,4 @@
-"""The master of a run on several processes: no guest runs in it; it leads those that have some."""
+"""The master of a run on several processes: it has no guests; it leads the workers, which do."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
@@ -26,39 +26,39 @@ from harness.load.run import DRAIN_LIMIT_S, LEAD_NS, NO_MORE_GUESTS, OVER_FOR
 class Barrier:
     """At the end of a run the master waits until every worker has ended its sessions.
 
-    Else the results of the teardown are lost: Locust's master tells its workers to quit, waits half
-    a second, and leaves, while they are still clearing.
+    Otherwise the results of the teardown are lost: Locust's master orders its workers to quit,
+    waits half a second, and leaves while they are still clearing.
     """
 
     def __init__(self, runner: MasterRunner, sent_home: Collection[str] = ()) -> None:
         self._runner = runner
         self._sent_home = sent_home
-        """Locust's ids of workers that had no part in the run"""
+        """Locust's ids of workers that took no part in the run"""
         self._expected: set[str] = set()
         self._missed: set[str] = set()
         self._watch: gevent.Greenlet[[], None] | None = None
         self._drained: dict[str, int] = {}
         self.failures: list[str] = []
-        """what workers have said of why they ended; their disks may have been too full for it"""
+        """why workers ended, as they reported it; their own disks may have been too full for it"""
         self.on_leave: Callable[[str], None] | None = None
-        """called with each worker that has come to its end"""
+        """called with each worker that has ended"""
         runner.register_message(DRAINED, self._on_drained)
 
     def open(self) -> None:
         """A run begins, with the workers that are here now."""
         self._drained, self.failures, self._missed = {}, [], set()
-        self._expected = self._here()  # one that a run before has lost is listed for a while
+        self._expected = self._here()  # (a worker lost in an earlier run is listed for a while)
         self._watch = gevent.spawn(self._watch_forever)
 
     def wait(self, grace_s: float) -> set[str]:
-        """Ask all workers to drain; the ids of those that never said they had."""
+        """Order all workers to drain; returns the ids of those that did not confirm it in time."""
         if self._watch is not None:
             self._watch.kill(block=False)
         self._expected |= self._here()
         ordered: set[str] = set()
         deadline = monotonic_ns() + int((grace_s + DRAIN_LIMIT_S + 5) * 1e9)
         while (waiting := self._waiting()) and monotonic_ns() < deadline:
-            for worker in waiting - ordered:  # one that was missing may come back meanwhile
+            for worker in waiting - ordered:  # a missing worker may come back meanwhile
                 self._runner.send_message(DRAIN, None, worker)
             ordered |= waiting
             gevent.sleep(0.05)
@@ -67,7 +67,7 @@ class Barrier:
             who = "1 worker was" if len(away) == 1 else f"{len(away)} workers were"
             self.failures.append(
                 f"{who} not heard of for a time, and came back: "
-                "what they measured meanwhile is not the service's doing alone"
+                "what was measured meanwhile is not due to the service alone"
             )
         return unanswered
 
@@ -78,7 +78,7 @@ class Barrier:
 
     @property
     def answered(self) -> set[str]:
-        """Who has come to an orderly end."""
+        """The workers that have ended properly."""
         return set(self._drained)
 
     def hurry(self) -> None:
@@ -91,7 +91,7 @@ class Barrier:
         return there - set(self._sent_home)
 
     def _waiting(self) -> set[str]:
-        """Who is here, takes part and has not answered."""
+        """The workers that are here, take part and have not answered."""
         return (self._here() & self._expected) - self._drained.keys()
 
     def _on_drained(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
@@ -101,8 +101,8 @@ class Barrier:
         reasons = [safe_quote(why) for why in msg.data.get("failures", ())]
         if msg.data.get("behind"):
             reasons.append(
-                f"the copy of a worker's ledger is not whole ({safe_quote(msg.node_id, 100)}): "
-                "its own files have all of it"
+                f"the copy of a worker's ledger is incomplete ({safe_quote(msg.node_id, 100)}): "
+                "its own files are complete"
             )
         self.failures += [why for why in reasons if why not in self.failures]
         if self.on_leave is not None:
@@ -110,7 +110,7 @@ class Barrier:
 
 
 class MasterNode(Leader):
-    """Tells the workers what to do, and has from them what they measured."""
+    """Gives the workers their orders, and gets their measurements."""
 
     role = "master"
 
@@ -132,9 +132,7 @@ class MasterNode(Leader):
             shares=self._shares,
             copies=self._copies,
         )
-        self._port = MasterPort(
-            runner, self._handshake.hold
-        )  # when everybody has said what he listens to
+        self._port = MasterPort(runner, self._handshake.hold)  # after all listeners have been added
 
     def _open(self, options: RunOptions, directory: Path, warm_up: float) -> None:  # noqa: ARG002
         self._unanswered = set()
@@ -148,9 +146,9 @@ class MasterNode(Leader):
         self._order_everybody()
 
     def _order_everybody(self) -> None:
-        """Whoever has a share is to have Locust's orders.
+        """Make sure that every worker with a share gets Locust's orders.
 
-        Locust has chosen whom to order before all had said who they are.
+        Locust chose the workers to order before all had said hello.
         """
         runner: Any = self.runner
         dispatcher = runner._users_dispatcher
@@ -160,7 +158,7 @@ class MasterNode(Leader):
                 dispatcher.add_worker(worker)
 
     def _open_shares(self, directory: Path) -> dict[str, Any]:
-        """Which part of the work is whose."""
+        """Share the work among the workers."""
         shape = self.admission.shape
         if shape is None:
             ready = [worker.id for worker in self.runner.clients.ready]
@@ -175,9 +173,9 @@ class MasterNode(Leader):
         ]
 
     def _over(self, live: Live) -> Callable[[], Early | None]:
-        """Ends the run when all arrivals have come and the last guest has left.
+        """End the run when all arrivals have come and the last guest has left.
 
-        A lost worker takes arrivals along: such a run ends by its time limit.
+        If a worker is lost with its arrivals, the run ends by its time limit.
         """
         shape = self.admission.shape
         count = 0 if shape is None else shape.arrivals.count
@@ -208,13 +206,14 @@ class MasterNode(Leader):
         self._shares.freeze()
         self._unanswered = self._barrier.wait(float(self.environment.stop_timeout or 0))
         for worker in sorted(self._unanswered):
-            LOG.warning("worker %s did not come to an orderly end", worker)
+            LOG.warning("worker %s did not end properly", worker)
 
     def leave(self) -> None:
         """Tell all workers to leave.
 
-        Told to stop by a signal, Locust has each of them report anew, and tells only those to leave
-        whose report it has read. While it made the record it read none: they would wait a minute.
+        After a signal Locust asks each of them for a new report, and orders only those to leave
+        whose report it has read. It reads none while the record is made, so they would wait a
+        minute.
         """
         for worker in self._barrier.answered:
             self.runner.send_message("quit", None, worker)
@@ -224,7 +223,7 @@ class MasterNode(Leader):
 
     @property
     def in_session(self) -> int:
-        """As the workers last said."""
+        """Guests in session, by the workers' last reports."""
         return self.live.most_in_session()
 
     def _close(self) -> Sequence[str]:
@@ -241,7 +240,7 @@ class MasterNode(Leader):
             self.notes["clocks"] = dict(self._handshake.clocks)
         many = len(self._unanswered)
         who = "1 worker" if many == 1 else f"{many} workers"
-        missing = [f"{who} did not come to an orderly end"]
+        missing = [f"{who} did not end properly"]
         return [
             *(missing if self._unanswered else ()),
             *self._barrier.failures,

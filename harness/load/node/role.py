@@ -1,4 +1,4 @@
-"""What the roles have in common, and the one that leads a run alone."""
+"""The common parts of the roles, and the role of a process that runs alone."""
 
 import contextlib
 from abc import ABC, abstractmethod
@@ -51,36 +51,36 @@ class Node(ABC):
     leads = True
     """whether it makes the run directory and the record"""
     role: ClassVar[str]
-    """in one word"""
+    """the role in one word"""
 
     def __init__(self, environment: Any, runner: Any) -> None:
         self.environment = environment
         self.runner = runner
         self.admission = Admission(environment)
         self.config = RunConfig.of_process()
-        """read once: at the end there may be no descriptor left to read it with"""
+        """read once: at the end there may be no free file descriptor to read it"""
         self.directory: Path | None = None
-        """of the present or last run"""
+        """the directory of the present or last run"""
         self.going = False
-        """whether a run goes on that this process has begun"""
+        """whether a run that this process has begun is going on"""
         self.options: RunOptions | None = None
         self.failures: list[str] = []
         """why the figures of the run can't be trusted"""
 
     @property
     def run(self) -> Run | None:
-        """This process's own, where guests run."""
+        """The run of this process; None if no guests run in it."""
         return Run.present(self.environment)
 
     @property
     def names(self) -> tuple[str, str]:
-        """The run's, and role and name of this process, for the lines that it logs."""
+        """The run's name, and this process's role and name, for its log lines."""
         run = "" if self.directory is None else self.directory.name
         return run, self.role if self.run is None else f"{self.role} {self.run.name}"
 
     @abstractmethod
     def prepare(self) -> None:
-        """Before any run: check what was asked for, and let this process be seen."""
+        """Before any run: check the options, and make this process visible."""
 
     def start(self) -> None:
         """A test begins: open this process's part of the run.
@@ -97,20 +97,20 @@ class Node(ABC):
 
     @abstractmethod
     def _begin(self, options: RunOptions, warm_up: float) -> None:
-        """Open what this role opens."""
+        """Open what this role needs for a run."""
 
     @abstractmethod
     def watch(self) -> None:
         """Once a second, from the start of the process on."""
 
     def drain(self) -> None:
-        """All roads to the end come through here; returns when no guest is left in session."""
+        """Called however the run ends; returns when no guest is left in session."""
         if self.run is not None:
             self.run.drain()
 
     @abstractmethod
     def finish(self) -> None:
-        """The test is over: close the files of this process; who leads makes the record."""
+        """The test is over: close the files of this process; a leader also makes the record."""
 
     @abstractmethod
     def fail_start(self, why: str) -> None:
@@ -134,7 +134,7 @@ class Node(ABC):
 
     @abstractmethod
     def hand_in(self, process: str, row: Row, histograms: Histograms) -> None:
-        """What a process has measured in the last interval."""
+        """Take what a process has measured in the last interval."""
 
     def open_run(self, options: RunOptions, directory: Path, **more: Any) -> Run:
         """The run of this process. Raises LedgerError, ConfigError or OSError."""
@@ -150,16 +150,16 @@ class Node(ABC):
 
 
 class Early(NamedTuple):
-    """Why a run is stopped before its time limit; ``noted`` is for its ``start.json``."""
+    """Why a run is stopped before its time limit; ``noted`` goes into its ``start.json``."""
 
     reasons: Sequence[str]
     noted: Mapping[str, Any]
     void: bool = False
-    """whether its figures can't be trusted then"""
+    """whether this makes its figures untrustworthy"""
 
 
 Duty = tuple[str, Callable[[], Early | None]]
-"""What is looked after once a second, and its name."""
+"""A duty that is done once a second, with its name."""
 
 
 class Leader(Node):
@@ -169,7 +169,7 @@ class Leader(Node):
         super().__init__(environment, runner)
         self.live = Live()
         self.notes: dict[str, Any] = {}
-        """how the run came to its end, for ``start.json``"""
+        """how the run ended, for ``start.json``"""
         self._permit = Permit()
         self._runs = 0
         self._duties: list[Duty] = []
@@ -206,7 +206,7 @@ class Leader(Node):
             SessionsTab(self.environment.web_ui, self, options.terms.target.netloc)
 
     def _facts(self) -> dict[str, str]:
-        """Which run this is, for those who watch several."""
+        """Which run this is, for monitoring that watches several."""
         return {
             "run_id": "" if self.directory is None else self.directory.name,
             "target": "" if self.options is None else self.options.target.netloc,
@@ -221,7 +221,7 @@ class Leader(Node):
         run_id = new_run_id() if again or not options.run_id else options.run_id
         disk = self.admission.check_room(options, getattr(self.runner, "worker_count", 0))
         self.directory = directory = make_run_directory(options.reports, run_id)
-        self.live = Live()  # together with the name: the page shows no run with another's figures
+        self.live = Live()  # set together with the name: the page must not mix two runs' figures
         self.going = True
         if warning := others_may_write(options.reports):
             LOG.warning(warning)
@@ -282,7 +282,7 @@ class Leader(Node):
     # While it goes on.
 
     def watch(self) -> None:
-        """Every duty once, each guarded by itself; the first that says so stops the run."""
+        """Do every duty once, each guarded by itself; the first reason to stop ends the run."""
         for name, duty in self._duties:
             early = self._failed.do(name, duty, None)
             if early is not None:
@@ -335,7 +335,7 @@ class Leader(Node):
         ]
 
     def _look_paused(self, paused: bool) -> None:
-        # Again and again while it lasts: a worker may come in meanwhile.
+        # Repeated while it lasts: a worker may join meanwhile.
         if paused or self._paused:
             self.pause(paused)
         self._paused = paused
@@ -345,7 +345,7 @@ class Leader(Node):
         """No new guests while it is on."""
 
     def _stop_early(self, early: Early) -> None:
-        """Stop first, and take notes after: the disk may be full, or no descriptor left."""
+        """Stop first, then note the reason: the disk may be full, or no file descriptor free."""
         self._duties = []
         gevent.spawn(self.stop_or_quit)
         self.notes |= early.noted
@@ -354,15 +354,15 @@ class Leader(Node):
             LOG.warning("stopping early: %s", why)
 
     def stop_or_quit(self) -> None:
-        """End the run; where there is a web UI it stays for the next one."""
+        """End the run; a web UI stays open for the next one."""
         (self.runner.quit if self.environment.web_ui is None else self.runner.stop)()
 
     def note_ended_from_outside(self) -> None:
-        """A signal has ended it: a person's, or that of the search that the run is part of."""
+        """A signal has ended the run: from a person, or from the search that started it."""
         self.notes[ENDED_BY_SEARCH if self.config.get(SEARCH) else ENDED_BY_HAND] = True
 
     def fail_start(self, why: str) -> None:
-        """Of a run that has a directory the record says so; without one nothing was begun."""
+        """If the run has a directory, its record says so; without one nothing was begun."""
         if not self.going or self.directory is None:
             self.admission.end()
             refuse(why, ExitCode.CONFIG)
@@ -398,7 +398,7 @@ class Leader(Node):
         finished.show(open_console())
 
     def _close(self) -> Sequence[str]:
-        """Close what this role has opened; what went wrong with it, in sentences."""
+        """Close what this role has opened; returns what failed, in sentences."""
         return ()
 
     def hand_in(self, process: str, row: Row, histograms: Histograms) -> None:

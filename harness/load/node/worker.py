@@ -46,14 +46,14 @@ from harness.workload.schedule import Piece, Share
 PAUSED = "harness_paused"
 """The message by which a master pauses its workers."""
 LAST_WORDS_S = 0.3
-"""For a message to leave before the process starts anew."""
+"""Time for a message to be sent before the process restarts."""
 SHIP_LIMIT_S = 15.0
 CLOCK_QUESTIONS, CLOCK_PAUSE_S = 5, 0.1
-"""So many questions for the master's time when a worker comes in, and the time between two."""
+"""How often a joining worker asks for the master's time, and the pause between two questions."""
 
 
 class WorkerNode(Node):
-    """Does its share, and tells its master what it measured and what its ledger says."""
+    """Does its share, and sends its measurements and its ledger to its master."""
 
     leads = False
     role = "worker"
@@ -61,9 +61,9 @@ class WorkerNode(Node):
     def __init__(self, environment: Any, runner: WorkerRunner) -> None:
         super().__init__(environment, runner)
         self._parent = os.getppid() if environment.parsed_options.processes else None
-        """of a worker that Locust has forked"""
+        """the parent of a worker that Locust has forked"""
         self._welcome = False
-        """whether the master has let in a worker that came while the run was going on"""
+        """whether the master has let in this worker, if it joined during the run"""
         self._clock = MasterClock()
         runner.register_message(ANSWER, self._on_answer)
         environment.events.report_to_master.add_listener(pack_stats)
@@ -89,7 +89,7 @@ class WorkerNode(Node):
         self.runner.send_message(HELLO, describe(self.environment, self.admission.shape))
 
     def _begin(self, options: RunOptions, warm_up: float) -> None:
-        """As told by the master; or come in while the run is going on, with no share so far."""
+        """Begin as the master ordered; a worker that joins during the run has no share yet."""
         check_sources(options.target)
         assert options.run_id is not None
         self.directory = make_run_directory(options.reports, options.run_id)
@@ -121,7 +121,7 @@ class WorkerNode(Node):
             self._take_part(run)
 
     def _take_part(self, run: Run) -> None:
-        """From now on guests may come, and the master hears of them."""
+        """From now on guests may come, and their measurements are sent to the master."""
         assert self.directory is not None
         shipper = Shipper(self._report, self.directory, run.name, run.meta)
         if run.awaits_welcome:
@@ -138,26 +138,26 @@ class WorkerNode(Node):
         self._report()
 
     def watch(self) -> None:
-        """Whether the parent lives: without it a forked worker would load on for a minute, until
-        it misses its master's heartbeat. And what the time is.
+        """Check that the parent lives: without it a forked worker would go on loading for a minute,
+        until it misses its master's heartbeat. Also ask for the master's time.
         """
-        if self.run is None:  # else a report of what was measured asks
+        if self.run is None:  # in a run the reports of measurements ask
             self._report(clock=True)
         if self._clock.stepped and self.run is not None:
             self.run.fail(self._clock.stepped)
         if self._parent is not None and os.getppid() != self._parent:
             self._parent = None
-            LOG.warning("the master's process has died: ending in order")
+            LOG.warning("the master's process has died: ending properly")
             os.kill(os.getpid(), signal.SIGTERM)
 
     def finish(self) -> None:
-        """Close the files, see that the master has what is in them, and say so.
+        """Close the files, make sure that the master has their content, and report the end.
 
-        Also when no master asked: a worker that was told to stop by a signal ends by itself.
+        Also without an order of the master: a worker that gets a signal ends by itself.
         """
         if (run := self.run) is not None:
             self._finish(run)
-            LOG.info("the master has been told")
+            LOG.info("the end was reported to the master")
             self.environment.harness_run = None
         self.going = False
 
@@ -166,25 +166,26 @@ class WorkerNode(Node):
         run.finish()
         behind = False
         if run.shipper is not None:
-            # One that was sent home has announced no session: the master needn't have its ledger.
+            # A worker that was sent home has no sessions: the master does not need its ledger.
             announced = run.ledger.intended > 0
             behind = announced and not run.shipper.flush(within_s=SHIP_LIMIT_S)
         last = {"left": left, "failures": run.failures, "behind": behind}
         self.runner.send_message(DRAINED, last)
 
     def fail_start(self, why: str) -> None:
-        """There is no run here: leave."""
+        """There is no run in this process: leave."""
         refuse(why, ExitCode.CONFIG)
 
     def hand_in(self, process: str, row: Row, histograms: Histograms) -> None:
-        """To the master, in the report of this second."""
+        """Send it to the master, in the report of this second."""
         encoded = {tag: histogram.encode() for tag, histogram in histograms.items()}
         self._report({"process": process, "row": row, "encoded": encoded})
 
     def _report(self, live: Mapping[str, Any] | None = None, *, clock: bool = False) -> None:
-        """With what was measured in this second; or between, with more of the ledger.
+        """Send a report: with the measurements of this second, or between two with more of the
+        ledger.
 
-        ``clock``: it asks for the master's time, as one with measurements always does.
+        ``clock``: ask for the master's time, as a report with measurements always does.
         """
         run, report = self.run, dict[str, Any]()
         if clock or live is not None:
@@ -196,7 +197,7 @@ class WorkerNode(Node):
         if run is not None and run.shipper is not None and (batch := run.shipper.next_batch()):
             report["batch"] = batch
         if report:
-            with contextlib.suppress(RPCError):  # what has no answer is asked and sent again
+            with contextlib.suppress(RPCError):  # parts without an answer are sent again
                 self.runner.send_message(REPORT, pack(report))
 
     def _on_answer(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
@@ -227,7 +228,7 @@ class WorkerNode(Node):
             self.run.pause(bool(msg.data["paused"]))
 
     def _on_parameters(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
-        """The master's parameters: the locustfile may have been imported with others."""
+        """Take the master's parameters: the locustfile may have been imported with others."""
         if has_masters_parameters() or msg.data == parameters():
             return
         if take_parameters(msg.data):
@@ -235,13 +236,13 @@ class WorkerNode(Node):
             return
         LOG.info("starting anew with the master's parameters, the seed among them")
         if (run := self.run) is not None:
-            run.finish()  # nobody has been let in yet
+            run.finish()  # no guest has been let in yet
         self.runner.send_message("client_stopped", None)
         gevent.sleep(LAST_WORDS_S)
         os.execve(sys.executable, again_alone(sys.orig_argv), restart_environment(msg.data))
 
     def _on_check(self, environment: Any, msg: Any) -> None:
-        """What this machine makes of the master's options."""
+        """Answer with the facts that result from the master's options on this machine."""
         try:
             options = read_options(Namespace(**{**vars(environment.parsed_options), **msg.data}))
             check_sources(options.target)
@@ -264,7 +265,7 @@ class WorkerNode(Node):
 
 
 def again_alone(words: Sequence[str]) -> list[str]:
-    """The command of this process once more, for itself: one that was forked forks no others."""
+    """The command line to restart this process alone: a forked worker must fork no others."""
     arguments, skip = [], False
     for word in words[1:]:
         if skip or word.startswith("--processes="):

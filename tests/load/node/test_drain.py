@@ -93,7 +93,7 @@ def test_a_killed_workers_sessions_are_swept_and_it_is_never_a_pass(
     assert code == 6, output
     found = json.loads((only_run(tmp_path) / "run.json").read_text())
     assert found["verdict"] == "INVALID"
-    assert "1 worker did not come to an orderly end" in found["reasons"]
+    assert "1 worker did not end properly" in found["reasons"]
     account = read_account(only_run(tmp_path))
     assert (account.intended, account.leftover, account.workers_lost) == (20, 0, 1)
     assert 0 < account.settled < 20
