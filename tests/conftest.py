@@ -31,7 +31,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as under nohup
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from browser import Browser, find_chromium
-from processes import ROOT, Simulator, StoodStill
+from processes import ROOT, Simulator, Started, StoodStill
 
 # Hundreds of processes are started: none compiles the whole package anew.
 sys.dont_write_bytecode = False
@@ -149,9 +149,17 @@ def _order(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """A test that starts a process and does not say so would slow ``make test-fast`` down."""
+    """A test that starts a process and does not say so would slow ``make test-fast`` down.
+
+    None outlives its test, however that ends.
+    """
     _started.clear()
-    outcome = yield
+    Started.begun.clear()
+    try:
+        outcome = yield
+    finally:
+        for process in Started.begun:
+            process.end()
     if _started and item.get_closest_marker("process") is None:
         pytest.fail(f"it starts processes, so mark it 'process': {_started[0]}")
     return outcome

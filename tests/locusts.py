@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from processes import ROOT as ROOT
-from processes import decided
+from processes import Started, decided
 
 from harness.errors import ExitCode
 from harness.supervise.children import free_port
@@ -62,7 +62,7 @@ def launch(
 
     ``inside`` is a command that runs it, such as one that gives it a network of its own.
     """
-    return subprocess.Popen(
+    return Started(
         [*inside, sys.executable, "-m", "locust", "-f", str(file), *words],
         cwd=folder,
         env=environment,

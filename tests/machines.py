@@ -4,11 +4,11 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from locusts import ROOT
+from processes import start_harness
 
 from harness.supervise.children import free_port
 
@@ -41,14 +41,11 @@ class Machines:
         kept = {name: text for name, text in os.environ.items() if not name.startswith("HARNESS_")}
         temporary = self.folder / "tmp"
         temporary.mkdir(exist_ok=True)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "harness", *words],
+        process = start_harness(
+            *words,
             cwd=self.folder / home,
             env={**kept, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary), **env},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
             start_new_session=True,
         )
         self.processes.append(process)

@@ -6,8 +6,11 @@ import ssl
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
+
+import psutil
 
 from harness.errors import ExitCode
 
@@ -36,33 +39,81 @@ def decided(code: int, output: str) -> int:
     return code
 
 
-def harness(*words: str, within_s: float = 170, **options: Any) -> Any:
+def command(*words: str, inside: Sequence[str] = ()) -> list[str]:
+    """A command of ours; ``inside`` is one that runs it, such as one that gives it a network."""
+    return [*inside, sys.executable, "-m", "harness", *words]
+
+
+def harness(
+    *words: str, within_s: float = 170, inside: Sequence[str] = (), **options: Any
+) -> "subprocess.CompletedProcess[str]":
     """Run a command of ours to its end; its exit code and output."""
     return subprocess.run(
-        [sys.executable, "-m", "harness", *words],
+        command(*words, inside=inside),
         **{"cwd": ROOT, "capture_output": True, "text": True, "timeout": within_s, **options},
         check=False,
     )
 
 
-def start_simulator(*options: str, **more: Any) -> tuple[Any, dict[str, Any]]:
-    """A simulator, and what it says when it is ready. Who starts it ends it."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harness", "simulate", *options],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        **more,
+class Started(subprocess.Popen[Any]):
+    """A process that ends with its ``with`` block, or else with the test that started it."""
+
+    begun: ClassVar[list["Started"]] = []
+    """those of the present test (see ``conftest.py``)"""
+
+    def __init__(self, *words: Any, **options: Any) -> None:
+        super().__init__(*words, **options)
+        self.begun.append(self)
+
+    def __exit__(self, *what: Any) -> None:
+        try:
+            self.end()
+        finally:
+            super().__exit__(*what)
+
+    def end(self) -> None:
+        """End it in order. Raises TimeoutExpired where that takes it more than twenty seconds."""
+        if self.poll() is None:
+            self.terminate()
+        try:
+            self.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            if self.poll() is None:
+                for one in (*psutil.Process(self.pid).children(recursive=True), self):
+                    one.kill()
+            raise
+
+
+def start_harness(*words: str, inside: Sequence[str] = (), **options: Any) -> Started:
+    """A command of ours that goes on; all that it says is piped, as text. Who starts it ends it."""
+    return Started(
+        command(*words, inside=inside),
+        **{
+            "cwd": ROOT,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.STDOUT,
+            "text": True,
+            **options,
+        },
     )
+
+
+def start_simulator(*words: str, **options: Any) -> tuple[Started, dict[str, Any]]:
+    """A simulator, and what it says when it is ready. Who starts it ends it."""
+    process = start_harness("simulate", *words, **{"stderr": None, **options})
     assert process.stdout is not None
     return process, json.loads(process.stdout.readline())
 
 
 class Simulator:
-    """A running simulator with a quick bot, and its own view of what happened."""
+    """A running simulator with a quick bot, and its own view of what happened.
 
-    def __init__(self, *options: str) -> None:
-        self.process, ready = start_simulator("--bot-delay", "5ms", *options)
+    ``options`` are those of the process; who starts it ends it, by ``with`` or ``stop``.
+    """
+
+    def __init__(self, *words: str, **options: Any) -> None:
+        self.process, ready = start_simulator("--bot-delay", "5ms", *words, **options)
+        self.deployment_id: str = ready["deployment_id"]
         self.ca_file: str | None = ready.get("ca_file")
         self.url = f"{ready['url']}?deploymentId={ready['deployment_id']}"
         self.admin = ready["url"].replace("ws", "http", 1).removesuffix("/v1") + "/sim"
@@ -94,5 +145,10 @@ class Simulator:
 
     def stop(self) -> None:
         """End the process in order."""
-        self.process.terminate()
-        self.process.communicate(timeout=20)
+        self.process.end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

@@ -8,7 +8,7 @@ from typing import Any
 import gevent
 from processes import Simulator
 
-from harness.config.target import parse_target
+from harness.config.target import Terms, parse_target, resolve_target
 from harness.guest.connection import Connection
 from harness.guest.settings import GuestSettings
 from harness.ledger.ledger import Stage, Store, guest_tag
@@ -22,6 +22,13 @@ def settings_for(simulator: Any, **more: Any) -> GuestSettings:
     return GuestSettings(
         target=parse_target(simulator.url), clear_within_s=0.5, close_within_s=0.2, **more
     )
+
+
+def terms_of(url: str, folder: Path, more: str = "") -> Terms:
+    """The target ``t`` of a file in ``folder``, with ``more`` of its keys."""
+    file = folder / "targets.toml"
+    file.write_text(f'[targets.t]\nurl = "{url}"\n{more}')
+    return resolve_target("t", file)
 
 
 def leave_open(simulator: Any, count: int, tokens: list[str] | None = None) -> list[str]:

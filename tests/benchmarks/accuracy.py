@@ -17,7 +17,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from processes import Simulator, start_harness
 
 from harness.measure.histogram import rank
 
@@ -179,29 +182,20 @@ def run_case(case: Case, *, seconds: int = 20) -> Result:
                 seconds=seconds, cpu=case.cpu, stall=case.stall, think=case.think, usual=USUAL
             )
         )
-        with subprocess.Popen(
-            [sys.executable, "-m", "harness", "simulate", "--limits", "off", "--stamps",
-             "--bot-delay", case.delay, "--seed", "1"],
-            stdout=subprocess.PIPE,
-        ) as simulator:  # fmt: skip
-            os.sched_setaffinity(simulator.pid, simulator_cpus)
-            assert simulator.stdout is not None
-            ready = json.loads(simulator.stdout.readline())
+        words = ("--limits", "off", "--stamps", "--bot-delay", case.delay, "--seed", "1")
+        with Simulator(*words) as simulator:
+            os.sched_setaffinity(simulator.process.pid, simulator_cpus)
             stats = directory / "locust.json"
-            run = subprocess.Popen(
-                [sys.executable, "-m", "harness", "run", str(file), "-t", f"{seconds + 4}s",
-                 "-u", str(case.users), "--stop-timeout", "0s", "--reports", str(directory / "out"),
-                 "--target", f"{ready['url']}?deploymentId={ready['deployment_id']}",
-                 "--", "--json-file", str(stats)],
-                stdout=subprocess.DEVNULL,
+            with start_harness(
+                "run", str(file), "-t", f"{seconds + 4}s", "-u", str(case.users),
+                "--stop-timeout", "0s", "--reports", str(directory / "out"),
+                "--target", simulator.url, "--", "--json-file", str(stats),
+                stdout=subprocess.DEVNULL, stderr=None,
                 env={**os.environ, "HARNESS_PACE": "off"},
-            )  # fmt: skip
-            os.sched_setaffinity(run.pid, generator)
-            run.wait()
-            admin = ready["url"].replace("ws", "http", 1).removesuffix("/v1")
-            with urllib.request.urlopen(f"{admin}/sim/truth", timeout=10) as answer:
-                delays = json.load(answer)["delays"]
-            simulator.terminate()
+            ) as run:  # fmt: skip
+                os.sched_setaffinity(run.pid, generator)
+                run.wait()
+            delays = simulator.truth()["delays"]
         return _result(case, directory, delays, seconds)
 
 

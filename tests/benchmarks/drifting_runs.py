@@ -17,6 +17,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from processes import harness, start_harness, start_simulator
+
 from harness.units import seconds
 
 STORY = """
@@ -48,28 +52,19 @@ def begin(name: str, out: Path, over_s: float, rate: str, profile: str) -> dict:
     folder.mkdir(parents=True)
     (folder / "story.py").write_text(STORY)
     (folder / "twin.toml").write_text(profile)
-    simulator = subprocess.Popen(
-        [sys.executable, "-m", "harness", "simulate", "--limits", "off",
-         "--profile", str(folder / "twin.toml")],
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert simulator.stdout is not None
-    ready = json.loads(simulator.stdout.readline())
-    run = subprocess.Popen(
-        [sys.executable, "-m", "harness", "run", str(folder / "story.py"), "--rate", rate,
-         "--over", f"{over_s:g}s", "--reports", str(folder),
-         "--target", f"{ready['url']}?deploymentId={ready['deployment_id']}"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT,
+    simulator, ready = start_simulator("--limits", "off", "--profile", str(folder / "twin.toml"))
+    run = start_harness(
+        "run", str(folder / "story.py"), "--rate", rate,
+        "--over", f"{over_s:g}s", "--reports", str(folder),
+        "--target", f"{ready['url']}?deploymentId={ready['deployment_id']}",
+        stdout=subprocess.DEVNULL,
     )  # fmt: skip
     return {"name": name, "folder": folder, "simulator": simulator, "run": run}
 
 
 def judge(case: dict) -> dict:
     """What ``harness drift`` says of a finished run."""
-    done = subprocess.run(
-        [sys.executable, "-m", "harness", "drift", str(case["folder"] / "latest"), "--json"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = harness("drift", str(case["folder"] / "latest"), "--json")
     if not done.stdout:
         return {"verdict": "none", "sentence": done.stderr.strip(), "findings": [], "leak": None}
     return json.loads(done.stdout)
@@ -96,8 +91,7 @@ def main() -> int:
     good = True
     for case in cases:
         case["run"].wait()
-        case["simulator"].terminate()
-        case["simulator"].wait()
+        case["simulator"].end()
         found = judge(case)
         service = [
             one["name"]

@@ -29,6 +29,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from processes import Simulator
+
 ROUNDS = 5
 GUESTS = 100
 SECONDS = 4.0
@@ -54,36 +58,14 @@ def main(words: list[str]) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     missed = 0
     for tls in (False, True):
-        with Server(tls) as server:
+        options = ["--limits", "off", "--bot-delay", "3ms", *(["--tls"] if tls else [])]
+        with Simulator(*options) as server:
             for work in WORKS:
                 missed += show(work, medians(work, server, held), tls)
     return int(missed > 0)
 
 
-class Server:
-    """The simulator in a process of its own."""
-
-    def __init__(self, tls: bool) -> None:
-        options = ["--limits", "off", "--bot-delay", "3ms", *(["--tls"] if tls else [])]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "harness", "simulate", *options],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        ready = json.loads(self.process.stdout.readline())
-        self.url = f"{ready['url']}?deploymentId={ready['deployment_id']}"
-        self.ca_file = ready.get("ca_file") or ""
-
-    def __enter__(self) -> "Server":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.terminate()
-        self.process.wait(10)
-
-
-def medians(work: str, server: Server, held: int) -> dict[str, dict[str, float]]:
+def medians(work: str, server: Simulator, held: int) -> dict[str, dict[str, float]]:
     """The figures of each kind: medians of rounds in which the kinds take turns."""
     rounds = [
         {kind: run(kind, work, server, held) for kind in KINDS}
@@ -95,9 +77,9 @@ def medians(work: str, server: Server, held: int) -> dict[str, dict[str, float]]
     }
 
 
-def run(kind: str, work: str, server: Server, held: int) -> dict[str, float]:
+def run(kind: str, work: str, server: Simulator, held: int) -> dict[str, float]:
     """One measurement in a fresh process."""
-    words = [kind, work, server.url, server.ca_file, str(held)]
+    words = [kind, work, server.url, server.ca_file or "", str(held)]
     done = subprocess.run(
         [sys.executable, __file__, *words], capture_output=True, text=True, timeout=300, check=False
     )

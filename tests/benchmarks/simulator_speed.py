@@ -25,8 +25,11 @@ from pathlib import Path
 import psutil
 import uvloop
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from processes import Started, start_simulator
+
 DEPLOYMENT = "11111111-2222-4333-8444-555555555555"
-SIMULATE = ["-m", "harness", "simulate", "--limits", "off", "--deployment-id", DEPLOYMENT]
 BARE = """
 import asyncio, json, uvloop
 from aiohttp import web
@@ -113,19 +116,23 @@ class Client(asyncio.Protocol):
         self.rest = data[at:]
 
 
+def start_bare() -> tuple[Started, dict]:
+    """The echo handler, and what it says when it is ready."""
+    process = Started([sys.executable, "-c", BARE], stdout=subprocess.PIPE)
+    return process, json.loads(process.stdout.readline())
+
+
+def start_ours(*options: str) -> tuple[Started, dict]:
+    """A simulator for ``Client``."""
+    return start_simulator("--limits", "off", "--deployment-id", DEPLOYMENT, *options)
+
+
 @contextmanager
-def server(*command: str) -> Iterator[tuple[psutil.Process, int]]:
-    """(process, port) of a server that prints a ready line."""
-    started = subprocess.Popen(
-        [sys.executable, *command], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
-    )
-    assert started.stdout is not None
-    try:
-        url = json.loads(started.stdout.readline())["url"]
-        yield psutil.Process(started.pid), int(url.split(":")[2].partition("/")[0])
-    finally:
-        started.terminate()
-        started.wait()
+def server(started: tuple[Started, dict]) -> Iterator[tuple[psutil.Process, int]]:
+    """(process, port) of a server."""
+    process, ready = started
+    with process:
+        yield psutil.Process(process.pid), int(ready["url"].split(":")[2].partition("/")[0])
 
 
 def cpu(process: psutil.Process) -> float:
@@ -185,11 +192,10 @@ def per_cpu_second(process: psutil.Process, port: int, count: int, **how) -> flo
 
 
 def speed(rounds: int, count: int) -> None:
-    silent = ["--bot", "off"]
     with (
-        server("-c", BARE) as bare,
-        server(*SIMULATE, *silent) as echoing,
-        server(*SIMULATE, "--bot-delay", "0ms") as answering,
+        server(start_bare()) as bare,
+        server(start_ours("--bot", "off")) as echoing,
+        server(start_ours("--bot-delay", "0ms")) as answering,
     ):
         rows: dict[str, list[float]] = {"bare": [], "echo": [], "echo and reply": []}
         for _ in range(rounds):
@@ -240,8 +246,8 @@ def idle(count: int) -> None:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit[1], limit[1]))
     sizes = {}
-    for name, command in (("bare", ("-c", BARE)), ("simulator", tuple(SIMULATE))):
-        with server(*command) as (process, port):
+    for name, start in (("bare", start_bare), ("simulator", start_ours)):
+        with server(start()) as (process, port):
             before = process.memory_info().rss
 
             async def measure(simulator: bool = name == "simulator") -> int:
@@ -289,7 +295,7 @@ async def come_and_go(port: int, count: int, report) -> None:
 
 
 def churn(count: int) -> None:
-    with server(*SIMULATE) as (process, port):
+    with server(start_ours()) as (process, port):
         started = time.monotonic()
 
         def report(finished: int) -> None:

@@ -9,16 +9,20 @@ what the client saw. Run it by hand::
 
 import argparse
 import asyncio
-import json
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 from random import Random
 
 import aiohttp
 import uvloop
 from scipy.stats import t
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from processes import start_simulator
 
 from harness.measure.statistics import Blocks
 from harness.simulator.behaviour.bots import WorkQueue
@@ -97,19 +101,12 @@ def case(workers: int, time_text: str, utilisation: float, seconds: float) -> No
         theory = erlang_c_mean(workers, utilisation, shape.mean_s)
     else:
         theory = pollaczek_mean(utilisation, shape.mean_s, shape.variation)
-    command = ["simulate", "--limits", "off", "--seed", str(SEED), "--bot-workers", str(workers)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harness", *command, "--bot-delay", time_text],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    assert process.stdout is not None
-    try:
-        ready = json.loads(process.stdout.readline())
+    process, ready = start_simulator(
+        "--limits", "off", "--seed", str(SEED), "--bot-workers", str(workers),
+        "--bot-delay", time_text, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    with process:
         seen, planted = uvloop.run(observe(ready, rate, seconds))
-    finally:
-        process.terminate()
-        process.wait()
     long = statistics.fmean(
         drawn_mean(workers, time_text, rate, 100_000, arrivals=s, service=str(s)) for s in range(3)
     )

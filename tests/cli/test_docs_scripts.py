@@ -4,11 +4,11 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from hars import came, configured, har, left, said, socket
+from processes import start_harness
 
 import harness
 from harness.cli.main import main
@@ -64,13 +64,7 @@ def test_every_script_is_played_to_its_end(tmp_path: Path) -> None:
         folder.mkdir()
         laid_out(folder)
         (folder / "shop.yaml").write_text(text)
-        running.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "harness", *command],
-                cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, text=True,
-            )
-        )  # fmt: skip
+        running.append(start_harness(*command, cwd=folder, stdin=subprocess.DEVNULL))
     for process in running:
         output, _ = process.communicate(timeout=90)
         assert process.returncode == 0, output

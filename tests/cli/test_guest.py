@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import Simulator, harness
+from processes import Simulator, harness, start_harness
 from sessions import settings_for
 
 from harness.guest.rest import exchange_sign_in
@@ -138,10 +138,9 @@ def test_who_is_stopped_clears_on_the_way_out(
     (tmp_path / "s.yaml").write_text("scenarios:\n  a:\n    - say: hi\n    - idle: 1h\n")
     before = simulator.open_tokens()
     words = ["--script", "s.yaml"] if script else []
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harness", "guest", "--target", simulator.url, *words],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, cwd=tmp_path,
+    process = start_harness(
+        "guest", "--target", simulator.url, *words,
+        stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path,
     )  # fmt: skip
     assert process.stdout is not None
     output = ""
@@ -179,8 +178,8 @@ def test_a_fault_of_the_embedded_simulator_is_told_over_tls(tmp_path: Path) -> N
 def test_a_terminal_that_goes_away_leaves_no_session(simulator: Any, tmp_path: Path) -> None:
     before = simulator.open_tokens()
     leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harness", "guest", "--target", simulator.url],
+    process = start_harness(
+        "guest", "--target", simulator.url,
         stdin=follower, stdout=follower, stderr=follower, cwd=tmp_path, start_new_session=True,
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     )  # fmt: skip
@@ -200,10 +199,7 @@ def test_a_sweep_finds_the_sign_in_of_a_guest_who_was_killed(tmp_path: Path) -> 
         jwt = exchange_sign_in(settings_for(running), "customer 1", "https://shop")
         (tmp_path / "jwt").write_text(f"{jwt}\n")
         words = ("--target", running.url, "--sign-in", "jwt")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "harness", "guest", *words],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path,
-        )  # fmt: skip
+        process = start_harness("guest", *words, stdin=subprocess.PIPE, cwd=tmp_path)
         assert process.stdout is not None
         assert any("SessionResponse" in line for line in process.stdout)
         process.kill()

@@ -1,15 +1,13 @@
 """A run that is going on is looked at, paused, resumed and stopped from another terminal."""
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from locusts import ROOT, cut_by_hand
-from processes import harness
+from locusts import cut_by_hand
+from processes import harness, start_harness
 
 from harness.cli.main import main
 from harness.errors import ExitCode
@@ -84,13 +82,7 @@ def started(reports: Path) -> int:
 def test_look_pause_resume_stop(tmp_path: Path, story: str, more: list[str]) -> None:
     file, reports = tmp_path / "story.py", tmp_path / "reports"
     file.write_text(story)
-    run = subprocess.Popen(
-        [
-            sys.executable, "-m", "harness", "run", str(file), "-t", "5m",
-            "--reports", str(reports), *more,
-        ],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+    run = start_harness("run", str(file), "-t", "5m", "--reports", str(reports), *more)
     there = ("--reports", str(reports))
     try:
         until(lambda: started(reports) > 5)

@@ -3,8 +3,6 @@
 import hashlib
 import json
 import math
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,8 +10,8 @@ from typing import Any
 
 import pytest
 from hdrh.histogram import HdrHistogram
-from locusts import ROOT, locustfile
-from processes import Simulator, decided, harness
+from locusts import locustfile
+from processes import Simulator, decided, harness, start_harness
 
 from harness.errors import ExitCode
 
@@ -30,14 +28,8 @@ OPERATIONS = ("connect", "session_open", "delivered", "reply", "clear")
 
 
 def start(file: Path, reports: Path, simulator: Simulator, *more: str) -> Any:
-    command = [sys.executable, "-m", "harness", "run", str(file), "--target", simulator.url]
-    return subprocess.Popen(
-        [*command, "--reports", str(reports), *more],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    words = ("run", str(file), "--target", simulator.url, "--reports", str(reports), *more)
+    return start_harness(*words)
 
 
 def run_in(reports: Path) -> Path:

@@ -4,16 +4,14 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from locusts import ROOT, cut_by_hand, in_session, locustfile, only_run, passed
-from processes import harness
+from locusts import cut_by_hand, in_session, locustfile, only_run, passed
+from processes import harness, start_harness
 
 from harness.machine import MOST_WORKERS
 from harness.supervise.children import free_port
@@ -21,16 +19,6 @@ from harness.supervise.children import free_port
 pytestmark = pytest.mark.process
 
 ID = "12345678-90ab-cdef-1234-567890abcdef"
-
-
-def start(*words: str) -> Any:
-    return subprocess.Popen(
-        [sys.executable, "-m", "harness", *words],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def leftovers(directory: Path) -> set[str]:
@@ -102,7 +90,7 @@ def test_leftovers_of_an_embedded_simulator_end_with_it(tmp_path: Path) -> None:
 def test_kill_9_of_locust_in_mid_run(simulator: Any, tmp_path: Path) -> None:
     file, out = str(locustfile(tmp_path, messages=500, think="100ms")), tmp_path / "reports"
     before = simulator.open_tokens()
-    process = start(
+    process = start_harness(
         "run", file, "-u", "15", "-t", "5m", "--reports", str(out), "--target", simulator.url
     )
     in_session(tmp_path, 15)
@@ -126,7 +114,7 @@ def test_kill_9_of_locust_in_mid_run(simulator: Any, tmp_path: Path) -> None:
 def test_kill_9_of_the_master_lets_its_workers_end_in_order(simulator: Any, tmp_path: Path) -> None:
     file, out = str(locustfile(tmp_path, messages=500, think="100ms")), tmp_path / "reports"
     before = simulator.open_tokens()
-    process = start(
+    process = start_harness(
         "run", file, "-u", "8", "-t", "5m", "--reports", str(out), "--target", simulator.url,
         "--processes", "2",
     )  # fmt: skip
@@ -146,7 +134,7 @@ def test_kill_9_of_the_master_lets_its_workers_end_in_order(simulator: Any, tmp_
 @pytest.mark.long
 def test_two_interrupts_clear_at_once(simulator: Any, tmp_path: Path) -> None:
     file, out = str(locustfile(tmp_path, messages=500, think="100ms")), tmp_path / "reports"
-    process = start(
+    process = start_harness(
         "run", file, "-u", "10", "-t", "5m", "--reports", str(out), "--target", simulator.url,
         "--stop-timeout", "5m",
     )  # fmt: skip
@@ -161,7 +149,7 @@ def test_two_interrupts_clear_at_once(simulator: Any, tmp_path: Path) -> None:
 
 def test_three_interrupts_leave_and_say_how_to_sweep(simulator: Any, tmp_path: Path) -> None:
     file, out = str(locustfile(tmp_path, messages=500, think="100ms")), tmp_path / "reports"
-    process = start(
+    process = start_harness(
         "run", file, "-u", "5", "-t", "5m", "--reports", str(out), "--target", simulator.url,
         "--stop-timeout", "5m",
     )  # fmt: skip
@@ -184,7 +172,9 @@ def test_three_interrupts_leave_and_say_how_to_sweep(simulator: Any, tmp_path: P
 
 def test_an_interrupt_before_anything_was_sent(simulator: Any, tmp_path: Path) -> None:
     file, out = str(locustfile(tmp_path)), tmp_path / "reports"
-    process = start("run", file, "-t", "5m", "--reports", str(out), "--target", simulator.url)
+    process = start_harness(
+        "run", file, "-t", "5m", "--reports", str(out), "--target", simulator.url
+    )
     assert process.stdout is not None
     assert process.stdout.readline().startswith("run ")
     process.send_signal(signal.SIGINT)

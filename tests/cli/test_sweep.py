@@ -4,12 +4,12 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import start_harness
 
 from harness.cli.main import main
 from harness.clock import wall_ns
@@ -108,10 +108,8 @@ def test_every_ending_has_its_words() -> None:
 def test_one_that_is_interrupted_says_so_and_no_more(tmp_path: Path, number: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"ws://127.0.0.1:{silent.getsockname()[1]}/v1?deploymentId={uuid.uuid4()}"
-        process = subprocess.Popen(
-            [sys.executable, "-m", "harness", "sweep", str(make_run(tmp_path, url))],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        directory = make_run(tmp_path, url)
+        process = start_harness("sweep", str(directory), stderr=subprocess.PIPE)
         silent.settimeout(60)
         peer, _ = silent.accept()
         with peer:

@@ -2,7 +2,6 @@
 
 import os
 import pty
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import gevent
 import pytest
 from guest_rig import Rig
-from processes import Simulator
+from processes import Simulator, start_harness
 
 from harness.guest.visit import Frames, talk
 
@@ -93,10 +92,8 @@ def test_a_new_conversation_that_is_refused_leaves_the_old_one_on_the_list(
 
 def test_a_person_at_a_terminal_is_told_what_to_do(simulator: Any, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harness", "guest", "--target", simulator.url, "--quiet"],
-        stdin=theirs, stdout=subprocess.PIPE, text=True, cwd=tmp_path,
-    )  # fmt: skip
+    words = ("guest", "--target", simulator.url, "--quiet")
+    process = start_harness(*words, stdin=theirs, cwd=tmp_path)
     os.close(theirs)
     assert process.stdout is not None
     assert "Ctrl-D or Ctrl-C leaves and clears" in process.stdout.readline()

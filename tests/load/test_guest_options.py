@@ -9,6 +9,7 @@ import pytest
 from locust.argument_parser import LocustArgumentParser
 from locusts import finish, locustfile, only_run, start
 from processes import Simulator
+from sessions import terms_of
 
 from harness.config.target import Terms, parse_target, resolve_target
 from harness.errors import ConfigError
@@ -29,9 +30,7 @@ def parsed(*words: str) -> Namespace:
 
 
 def terms(tmp_path: Path, more: str = "", url: str = REAL) -> Terms:
-    file = tmp_path / "targets.toml"
-    file.write_text(f'[targets.t]\nurl = "{url}"\n{more}')
-    return resolve_target("t", file)
+    return terms_of(url, tmp_path, more)
 
 
 def guest_options(where: Terms, *words: str) -> GuestOptions:

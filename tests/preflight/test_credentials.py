@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from proxies import Proxy
-from sessions import Simulated
+from sessions import Simulated, terms_of
 
-from harness.config.target import Terms, parse_target, resolve_target
+from harness.config.target import Terms, parse_target
 from harness.platform_api.client import CONNECTIONS
 from harness.preflight.checks import Check, Status
 from harness.preflight.probes import check_credentials
@@ -22,10 +22,9 @@ permissions = [{permissions}]
 """
 
 
-def terms_of(url: str, folder: Path, more: str = "") -> Terms:
-    keys = f'url = "{url}"\nclient_id_env = "T_ID"\nclient_secret_env = "T_SECRET"\n'
-    (folder / "targets.toml").write_text(f"[targets.t]\n{keys}{more}")
-    return resolve_target("t", folder / "targets.toml")
+def with_client(url: str, folder: Path, more: str = "") -> Terms:
+    keys = 'client_id_env = "T_ID"\nclient_secret_env = "T_SECRET"\n'
+    return terms_of(url, folder, keys + more)
 
 
 def told(checks: list[Check]) -> str:
@@ -35,7 +34,7 @@ def told(checks: list[Check]) -> str:
 @pytest.mark.process
 def test_a_client_that_may_do_all_and_one_that_is_refused(tmp_path: Path) -> None:
     with Simulated() as world:
-        terms = terms_of(world.url, tmp_path, f'queues = ["{world.queue_id}"]\n')
+        terms = with_client(world.url, tmp_path, f'queues = ["{world.queue_id}"]\n')
         found = check_credentials(terms, GOOD)
         (fine,) = found.checks
         assert fine.status is Status.OK, fine.text
@@ -54,7 +53,7 @@ def test_one_address_of_an_api_that_the_target_does_not_tell_is_enough(tmp_path:
     with Simulated() as world:
         api, _, deployment = world.url.replace("ws:", "http:", 1).partition("/v1")
         odd = f"wss://chat.example/v1{deployment}"
-        found = check_credentials(terms_of(odd, tmp_path, f'api_url = "{api}"\n'), GOOD)
+        found = check_credentials(with_client(odd, tmp_path, f'api_url = "{api}"\n'), GOOD)
     (fine,) = found.checks
     assert (found.signed_in, fine.status) == (True, Status.OK), fine.text
 
@@ -65,7 +64,7 @@ def test_each_permission_that_is_missing_is_named_with_what_needs_it(tmp_path: P
     profile.write_text(CLIENT.format(permissions='"conversation:webmessaging:view"'))
     with Simulated("--profile", str(profile)) as world:
         more = f'queues = ["{world.queue_id}"]\nflows = ["{world.flow_id}"]\n'
-        found = check_credentials(terms_of(world.url, tmp_path, more), GOOD)
+        found = check_credentials(with_client(world.url, tmp_path, more), GOOD)
     assert {check.status for check in found.checks} == {Status.WARN}
     assert found.deployment is None
     lacking = [
@@ -87,7 +86,7 @@ def test_a_question_that_the_service_does_not_like_says_nothing_of_the_others(
     tmp_path: Path,
 ) -> None:
     with Simulated("--knob", "search_span_s=1ms", "--knob", "longest_interval_s=1s") as world:
-        found = check_credentials(terms_of(world.url, tmp_path), GOOD)
+        found = check_credentials(with_client(world.url, tmp_path), GOOD)
     assert {check.status for check in found.checks} == {Status.WARN}
     by_details, by_attributes = (check.text for check in found.checks)
     assert by_details.startswith("conversations by their details (for audits) can't be asked")
@@ -123,7 +122,7 @@ def test_the_way_there_is_the_targets_proxy_with_its_login(
             f'ca_file = "{world.simulator.ca_file}"\nproxy = "{proxy.url}"\n'
             'proxy_login_env = "T_PROXY"\n'
         )
-        terms = terms_of(world.url, tmp_path, more)
+        terms = with_client(world.url, tmp_path, more)
         checks = check_credentials(terms, GOOD).checks
         assert (
             told(checks)

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sessions import Simulated
+from sessions import Simulated, terms_of
 
-from harness.config.target import resolve_target
 from harness.platform_api.conversations import Standing
 from harness.preflight.checks import Status, check_operator_view
 from harness.preflight.stamp import Learned
@@ -21,8 +20,7 @@ def look(
     folder: Path, *options: str, within_s: float = 10.0
 ) -> tuple[OperatorView, dict[str, Any]]:
     with Simulated(*options) as world:
-        (folder / "targets.toml").write_text(f'[targets.t]\nurl = "{world.url}"\n')
-        terms = resolve_target("t", folder / "targets.toml")
+        terms = terms_of(world.url, folder)
         view = OperatorView(world.api())
         trial = try_one_guest(
             terms, folder / "reports", patience=SHORT, while_open=view.look_while_open

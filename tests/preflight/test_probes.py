@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sessions import Simulated
+from sessions import Simulated, terms_of
 
-from harness.config.target import Terms, parse_target, resolve_target
+from harness.config.target import parse_target
 from harness.errors import PlatformApiError
 from harness.platform_api.client import Credentials, Places, PlatformApi
 from harness.preflight.checks import Status
@@ -21,14 +21,8 @@ pytestmark = pytest.mark.process
 NOBODY = "12345678-90ab-cdef-1234-567890abcdef"
 
 
-def named(tmp_path: Path, url: str, more: str = "") -> Terms:
-    file = tmp_path / "targets.toml"
-    file.write_text(f'[targets.t]\nurl = "{url}"\n{more}')
-    return resolve_target("t", file)
-
-
 def test_the_way_and_the_configuration(simulator: Any, tmp_path: Path) -> None:
-    terms = named(tmp_path, simulator.url)
+    terms = terms_of(simulator.url, tmp_path)
     reach, tls = check_reachability(terms)
     assert (reach.status, tls.status) == (Status.OK, Status.OK)
     config, offset_s, fetched = fetch_config(terms)
@@ -40,7 +34,7 @@ def test_the_way_and_the_configuration(simulator: Any, tmp_path: Path) -> None:
 
 
 def test_an_unknown_deployment_fails_at_both_doors(simulator: Any, tmp_path: Path) -> None:
-    terms = named(tmp_path, simulator.url.rpartition("=")[0] + f"={NOBODY}")
+    terms = terms_of(simulator.url.rpartition("=")[0] + f"={NOBODY}", tmp_path)
     assert check_reachability(terms)[0].status is Status.FAIL
     _, _, fetched = fetch_config(terms)
     assert "unknown deployment" in fetched.text
@@ -48,11 +42,11 @@ def test_an_unknown_deployment_fails_at_both_doors(simulator: Any, tmp_path: Pat
 
 def test_who_may_connect_is_read_beside_the_configuration(tmp_path: Path) -> None:
     with Simulated("--deployment", "allow_all_domains=false") as world:
-        assert fetch_domains(named(tmp_path, world.url)) == {
+        assert fetch_domains(terms_of(world.url, tmp_path)) == {
             "allowAllDomains": False,
             "allowedDomains": [],
         }
-    assert fetch_domains(named(tmp_path, world.url)) is None  # nobody is there any more
+    assert fetch_domains(terms_of(world.url, tmp_path)) is None  # nobody is there any more
 
 
 @contextmanager
@@ -87,7 +81,7 @@ def test_an_answer_that_no_json_can_be_read_of_is_the_services_fault(
     tmp_path: Path, body: bytes
 ) -> None:
     with answering(body) as url:
-        terms = named(tmp_path, url)
+        terms = terms_of(url, tmp_path)
         config, _, fetched = fetch_config(terms)
         assert (config, fetched.status, fetch_domains(terms)) == (None, Status.FAIL, None)
         target, credentials = parse_target(url), Credentials(id="a", secret="b")

@@ -6,9 +6,9 @@ from typing import Any
 
 import orjson
 import pytest
-from sessions import Simulated
+from sessions import Simulated, terms_of
 
-from harness.config.target import Terms, parse_target, resolve_target
+from harness.config.target import parse_target
 from harness.guest.rest import exchange_sign_in
 from harness.guest.settings import GuestSettings
 from harness.ledger.reader import read_leftovers
@@ -25,11 +25,6 @@ greeting = "Welcome"
 to = "."
 say = ["One moment.", "Here it is."]
 """
-
-
-def terms_of(url: str, folder: Path, more: str = "") -> Terms:
-    (folder / "targets.toml").write_text(f'[targets.t]\nurl = "{url}"\n{more}')
-    return resolve_target("t", folder / "targets.toml")
 
 
 def visit(world: Any, folder: Path, more: str = "", **how: Any) -> Trial:

@@ -37,7 +37,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from commits import COMMIT  # noqa: E402 - found by the path set above, or by pytest's
 from locusts import environment_for, launch, locustfile  # noqa: E402 - as above
-from processes import Simulator  # noqa: E402 - as above
+from processes import Simulator, harness, start_harness  # noqa: E402 - as above
 
 from harness.errors import ExitCode  # noqa: E402 - as above
 from harness.ledger.reader import (  # noqa: E402 - as above
@@ -289,13 +289,12 @@ class Running:
         words = ["--target", url, "--quiet", "--reports", str(self.folder / "reports")]
         if self.cell.fault != ANEW:
             words += ["--script", str(script)]
-        return subprocess.Popen(
-            [sys.executable, "-m", "harness", "guest", *words],
+        return start_harness(
+            "guest",
+            *words,
             cwd=self.folder,
             stdin=subprocess.PIPE,
             stdout=self.log,
-            stderr=subprocess.STDOUT,
-            text=True,
             start_new_session=True,
         )
 
@@ -449,10 +448,7 @@ def _lives(process: psutil.Process) -> bool:
 def sweep(directory: Path, *more: str) -> tuple[int, str]:
     # The simulator carries out what it has read, at once.
     words = ["sweep", str(directory), "--rate", "100/s", "--late-within", "2s", *more]
-    done = subprocess.run(
-        [sys.executable, "-m", "harness", *words],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+    done = harness(*words, within_s=120)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 from cells import ROOT, Twin, sweep
 from locusts import environment_for, locustfile
+from processes import start_harness
 
 from harness.ledger.reader import read_account, read_leftovers, read_rows
 from harness.rundir.layout import RunDirectory
@@ -178,22 +179,13 @@ def _kill_in_family(twin: Twin, workers: str, dice: random.Random, result: Famil
         words += ["--target", twin.url, "--reports", str(folder / "reports")]
         words += ["--processes", workers] if workers else []
         with (folder / "output.log").open("w+") as log:
-            run = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "harness",
-                    "run",
-                    str(_story(folder)),
-                    "--target",
-                    twin.url,
-                    *words,
-                ],
-                cwd=ROOT,
+            run = start_harness(
+                "run",
+                str(_story(folder)),
+                *words,
                 env=environment_for(folder, twin.url),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
-                stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
             family = []

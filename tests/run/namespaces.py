@@ -13,7 +13,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from locusts import ROOT
+from processes import start_simulator
 
 NEAR, FAR = "198.18.77.1", "198.18.77.2"  # RFC 2544: reserved for benchmarks, routed nowhere
 TARGETS = """\
@@ -97,14 +97,8 @@ class Twin:
     def __init__(self, network: Network) -> None:
         self._network = network
         words = ("--host", "0.0.0.0", "--tls", "--tls-name", NEAR, "--bot-delay", "5ms")
-        self.process = subprocess.Popen(
-            network.near(sys.executable, "-m", "harness", "simulate", *words, "--limits", "off"),
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        self.ready = json.loads(self.process.stdout.readline())
+        inside = network.near()
+        self.process, self.ready = start_simulator(*words, "--limits", "off", inside=inside)
         self.port = self.ready["url"].rpartition(":")[2].removesuffix("/v1")
 
     def open_tokens(self) -> set[str]:
@@ -136,8 +130,7 @@ class Twin:
         return file
 
     def stop(self) -> None:
-        self.process.terminate()
-        self.process.communicate(timeout=20)
+        self.process.end()
 
 
 def _ip(*words: str) -> None:

@@ -1,15 +1,14 @@
 """A closed workload's cap on sessions holds when a worker comes in the middle."""
 
 import json
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from locusts import ROOT, locustfile
+from locusts import locustfile
+from processes import start_harness
 
 from harness.supervise.children import free_port
 
@@ -32,10 +31,7 @@ def test_a_worker_that_joins_does_not_raise_the_cap(simulator: Any, tmp_path: Pa
     log = (tmp_path / "harness.log").open("wb")
 
     def start(*words: str) -> Any:
-        return subprocess.Popen(
-            [sys.executable, "-m", "harness", "run", str(file), *words, "--master-port", port],
-            cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        return start_harness("run", str(file), *words, "--master-port", port, stdout=log)
 
     def opened() -> int:
         return int(simulator.truth()["sessions"]["opened"]) - before

@@ -4,17 +4,15 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from locusts import ROOT, finish, in_session, locustfile, only_run
+from locusts import environment_for, finish, in_session, launch, locustfile, only_run
 from namespaces import NEAR, Network, Twin
+from processes import harness
 
 from harness.ledger.reader import read_account, read_leftovers, read_process
 from harness.rundir.layout import RunDirectory
@@ -37,43 +35,26 @@ class Cluster:
         self.file = locustfile(folder, messages=500, think="150ms")
         self.harness("preflight", "--target", "beyond", "--targets", str(self._targets))
         self.workers = [
-            self._locust(network.near, "--worker", "--master-host", NEAR),
-            self._locust(
-                partial(network.far, self.far / "reports", self.near / "reports"),
-                *("--worker", "--master-host", NEAR),
-            ),
+            self._locust(inside, "--worker", "--master-host", NEAR, "--master-port", BUS)
+            for inside in (
+                network.near(),
+                network.far(self.far / "reports", self.near / "reports"),
+            )
         ]
         words = ("--master", "--expect-workers", "2", "--master-bind-host", NEAR)
         words += ("--headless", "--only-summary", "--stop-timeout", "1", "-t", "10m")
         words += ("-u", str(GUESTS), "-r", str(GUESTS))
-        self.master = self._locust(network.near, *words, "--master-bind-port", BUS)
+        self.master = self._locust(network.near(), *words, "--master-bind-port", BUS)
 
-    def _locust(self, where: Any, *words: str) -> Any:
-        words = (*words, "--master-port", BUS) if "--worker" in words else words
-        return subprocess.Popen(
-            where(sys.executable, "-m", "locust", "-f", str(self.file), *words),
-            cwd=ROOT,
-            env={
-                **os.environ,
-                "HARNESS_TARGET": "beyond",
-                "HARNESS_TARGETS": str(self._targets),
-                "HARNESS_REPORTS": str(self.near / "reports"),
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+    def _locust(self, inside: list[str], *words: str) -> Any:
+        environment = environment_for(self.near, "beyond", HARNESS_TARGETS=str(self._targets))
+        return launch(self.file, environment, *words, inside=inside)
 
     def harness(self, command: str, *words: str, expect: int = 0) -> str:
         """A command at the near end, with its exit code."""
         if command == "preflight":
             words = (*words, "--reports", str(self.near / "reports"))
-        done = subprocess.run(
-            self._network.near(sys.executable, "-m", "harness", command, *words),
-            cwd=ROOT, capture_output=True, text=True, check=False, timeout=90,
-        )  # fmt: skip
+        done = harness(command, *words, within_s=90, inside=self._network.near())
         assert done.returncode == expect, done.stdout + done.stderr
         return done.stdout
 

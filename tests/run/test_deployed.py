@@ -7,7 +7,6 @@ import contextlib
 import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 import yaml
 from locusts import ROOT, in_session
 from namespaces import Network, Twin
+from processes import start_harness
 
 from harness.cli.main import main
 from harness.errors import ExitCode
@@ -56,20 +56,13 @@ class Cluster:
         inside = ("unshare", "--uts", "--mount", "sh", "-c", script, host or name)
         environment = {one["name"]: one["value"] for one in found["env"]}
         with (home / "said.log").open("wb") as log:
-            process = subprocess.Popen(
-                self._network.near(
-                    *inside,
-                    str(self._hosts),
-                    sys.executable,
-                    "-m",
-                    "harness",
-                    *found["args"],
-                ),
+            process = start_harness(
+                *found["args"],
+                inside=self._network.near(*inside, str(self._hosts)),
                 cwd=home,
                 env={**os.environ, **environment, "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
-                stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         self._said[process.pid] = home / "said.log"

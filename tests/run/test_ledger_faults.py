@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 from locusts import finish, in_session, locustfile, only_run, passed, start
-from processes import harness
+from processes import harness, start_harness
 
 from harness.ledger.reader import read_account, read_leftovers
 from harness.preflight.disk import free_bytes
@@ -103,12 +103,7 @@ def test_a_disk_that_fills_up_ends_the_run_in_time(
     before = simulator.open_tokens()
     file = locustfile(tmp_path, messages=4, think="200ms")
     words = ["run", str(file), "-u", "4", "-t", "5m", "--reports", str(small_disk / "reports")]
-    with subprocess.Popen(
-        [sys.executable, "-m", "harness", *words, "--target", simulator.url],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
+    with start_harness(*words, "--target", simulator.url) as process:
         in_session(small_disk, 4)
         fill(small_disk / "filler", leaving=8_000_000)
         output, _ = process.communicate(timeout=120)
@@ -145,9 +140,7 @@ def test_a_run_writes_no_more_than_was_forecast(simulator: Any, tmp_path: Path) 
     more = "class Shape(ArrivalShape):\n    arrivals = steady(per_second=40, over='8s')\n"
     file = locustfile(tmp_path, messages=4, think="5ms", more=more)
     words = ["run", str(file), "--target", simulator.url, "--reports", str(tmp_path / "reports")]
-    subprocess.run(
-        [sys.executable, "-m", "harness", *words], capture_output=True, check=False, timeout=90
-    )
+    harness(*words, within_s=90)
     directory = only_run(tmp_path)
     disk = json.loads((directory / "run.json").read_text())["how"]["disk"]
     sizes = {path.name: path.stat().st_size for path in directory.iterdir()}
@@ -178,12 +171,7 @@ def test_a_disk_that_is_really_full(simulator: Any, tmp_path: Path, small_disk: 
 def test_harness_run_on_a_disk_that_is_full_says_why(small_disk: Path, tmp_path: Path) -> None:
     file = locustfile(tmp_path, messages=500, think="200ms")
     words = ["run", str(file), "-u", "4", "-t", "5m", "--reports", str(small_disk / "reports")]
-    with subprocess.Popen(
-        [sys.executable, "-m", "harness", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
+    with start_harness(*words) as process:
         in_session(small_disk, 4)
         fill(small_disk / "filler")
         output, _ = process.communicate(timeout=120)
@@ -227,17 +215,11 @@ def test_a_damaged_ledger_of_a_killed_run_is_swept_by_derived_tokens(
     for path in directory.glob("ledger-*"):
         path.write_bytes(b"")  # the disk has lost it
     assert len(simulator.open_tokens() - before) == 5
-    words = [sys.executable, "-m", "harness", "sweep", str(directory), "--rate", "100/s"]
-    plain = subprocess.run(words, capture_output=True, text=True, check=False, timeout=90)
+    words = ("sweep", str(directory), "--rate", "100/s")
+    plain = harness(*words, within_s=90)
     assert plain.returncode == 4, plain.stdout + plain.stderr
     assert "--derive" in plain.stdout
-    done = subprocess.run(
-        [*words, "--derive", "--late-within", "2s"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=90,
-    )
+    done = harness(*words, "--derive", "--late-within", "2s", within_s=90)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "5 were alive" in done.stdout
     assert simulator.open_tokens() <= before

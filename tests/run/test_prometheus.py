@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 import time
 import urllib.parse
 import urllib.request
@@ -12,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from locusts import ROOT, environment_for, locustfile
+from locusts import environment_for, locustfile
+from processes import start_harness
 
 import harness.deploy
 from harness.supervise.children import free_port
@@ -77,12 +77,10 @@ class Prometheus:
 def scraped(simulator: Any, tmp_path: Path) -> Iterator[tuple[Prometheus, Any]]:
     file = locustfile(tmp_path, messages=3, think="200ms", more=SHAPE)
     metrics = free_port()
-    run = subprocess.Popen(
-        [sys.executable, "-m", "harness", "run", str(file), "--target", simulator.url,
-         "--processes", "2", "--metrics-port", metrics, "--stop-timeout", "0s",
-         "--reports", str(tmp_path / "reports")],
-        cwd=ROOT, env=environment_for(tmp_path, simulator.url),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    run = start_harness(
+        "run", str(file), "--target", simulator.url, "--processes", "2",
+        "--metrics-port", metrics, "--stop-timeout", "0s", "--reports", str(tmp_path / "reports"),
+        env=environment_for(tmp_path, simulator.url), stdout=subprocess.DEVNULL,
     )  # fmt: skip
     prometheus = Prometheus(tmp_path, metrics)
     yield prometheus, run

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 from locusts import ROOT, in_session, locustfile, only_run
-from processes import harness
+from processes import harness, start_harness
 
 from harness.errors import ExitCode
 from harness.ledger.reader import read_leftovers
@@ -34,11 +34,8 @@ class Supervised:
         words = ["run", str(file), "-u", str(GUESTS), "-t", "10m", "--stop-timeout", "1s"]
         words += ["--reports", str(tmp_path / "reports")]
         words += ["--target", target] if target else []
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "harness", *words, *more],
-            cwd=ROOT,
-            **{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **options},
-        )
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.process = start_harness(*words, *more, **{**quiet, **options})
         self.others: list[psutil.Process] = []
 
     def __enter__(self) -> "Supervised":

@@ -4,15 +4,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from locusts import ROOT, passed
 from namespaces import NEAR, Network, Twin
+from processes import start_harness
 
 from harness.ledger.reader import read_account
 
@@ -28,35 +27,32 @@ def test_a_master_and_two_workers_in_a_network_of_their_own(
         home.mkdir()
     twin.targets(homes["master"] / "targets.toml")
     # At the far end the master's folder is empty: nothing in it is on that machine's disk.
-    far = partial(network.far, homes["nothing"], homes["master"])
+    far = network.far(homes["nothing"], homes["master"])
+    near = network.near()
     started: list[Any] = []
 
-    def harness(home: str, where: Any, *words: str) -> Any:
-        process = subprocess.Popen(
-            where(sys.executable, "-m", "harness", *words),
+    def start(home: str, inside: list[str], *words: str) -> Any:
+        process = start_harness(
+            *words,
+            inside=inside,
             cwd=homes[home],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
             start_new_session=True,
         )
         started.append(process)
         return process
 
     try:
-        preflight = harness("master", network.near, "preflight", "--target", "beyond")
+        preflight = start("master", near, "preflight", "--target", "beyond")
         said, _ = preflight.communicate(timeout=60)
         assert preflight.returncode == 0, said
         load = str(ROOT / "locustfiles/load.py")
-        master = harness(
-            "master", network.near, "run", load, "--master", "--expect-workers", "2",
+        master = start(
+            "master", near, "run", load, "--master", "--expect-workers", "2",
             "--bind", NEAR, "--target", "beyond", "--rate", "4/s", "--over", "10s",
         )  # fmt: skip
-        workers = [
-            harness(*where, "worker", NEAR) for where in (("near", network.near), ("far", far))
-        ]
+        workers = [start(*where, "worker", NEAR) for where in (("near", near), ("far", far))]
         output, _ = master.communicate(timeout=180)
         said = [worker.communicate(timeout=60)[0] for worker in workers]
         assert passed(master.returncode, output), (output, said)

@@ -5,8 +5,6 @@ Each of them from the preflight to the proven end of the last session, through r
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from locusts import ROOT, locustfile, passed
-from processes import Simulator
+from locusts import locustfile, passed
+from processes import Simulator, harness, start_harness
 from proxies import Proxy
 
 pytestmark = pytest.mark.process
@@ -50,18 +48,15 @@ class World:
     def words(self, command: str, *more: str) -> list[str]:
         """A command for this target."""
         return [
-            sys.executable, "-m", "harness", command, *more,
+            command, *more,
             "--target", "twin", "--targets", str(self._folder / "targets.toml"),
             "--reports", str(self._folder / "reports"),
         ]  # fmt: skip
 
     def harness(self, command: str, *more: str, **env: str) -> Any:
         """Run it to its end."""
-        return subprocess.run(
-            self.words(command, *more),
-            cwd=ROOT, capture_output=True, text=True, check=False, timeout=230,
-            env={**os.environ, **env},
-        )  # fmt: skip
+        words = self.words(command, *more)
+        return harness(*words, within_s=230, env={**os.environ, **env})
 
     def run_of_guests(self, *more: str, **env: str) -> dict[str, Any]:
         """The record of a short run; nothing is left over, whatever the verdict."""
@@ -146,10 +141,8 @@ def test_a_proxy_that_dies_in_mid_run(secure: World, tmp_path: Path) -> None:
     file = locustfile(tmp_path, messages=24, think="500ms")
     with Proxy() as proxy:
         secure.name(proxy=proxy.url)
-        process = subprocess.Popen(
-            secure.words("run", str(file), "-u", "3", "-t", "12s", "--override", "preflight=t"),
-            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+        words = ("-u", "3", "-t", "12s", "--override", "preflight=t")
+        process = start_harness(*secure.words("run", str(file), *words))
         deadline = time.monotonic() + 60
         while secure.simulator.truth()["messages"]["texts"] < 6:
             assert time.monotonic() < deadline, "no guest has come"

@@ -40,7 +40,7 @@ from plants import (  # noqa: E402
     YAML,
     Plant,
 )
-from processes import start_simulator  # noqa: E402 - as above
+from processes import command, harness, start_simulator  # noqa: E402 - as above
 from validity_truth import judge, read_truth, reasons  # noqa: E402 - as above
 
 BY_NAME = {plant.name: plant for plant in PLANTS}
@@ -292,7 +292,7 @@ class Run:
             words += ["-u", "8", "-r", "8", "-t", f"{LENGTH_S}s"]
         words += plant.run
         self.main = psutil.Popen(
-            [sys.executable, "-m", "harness", *words],
+            command(*words),
             cwd=ROOT,
             env={**os.environ, "COLUMNS": "200"},
             stdin=subprocess.DEVNULL,
@@ -316,8 +316,9 @@ class Run:
     def command(self, *words: str) -> None:
         head, *rest = words
         run = self.directory.name
-        line = [sys.executable, "-m", "harness", head, run, *rest, "--reports", str(self._reports)]
-        subprocess.run(line, cwd=ROOT, stdout=self._log, stderr=self._log, timeout=30, check=False)
+        words = (head, run, *rest, "--reports", str(self._reports))
+        to_log = {"capture_output": False, "stdout": self._log, "stderr": self._log}
+        harness(*words, within_s=30, **to_log)
 
     @property
     def directory(self) -> Path:

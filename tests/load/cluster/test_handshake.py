@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable
@@ -25,6 +23,7 @@ from locusts import (
     only_run,
     passed,
 )
+from processes import start_harness
 
 from harness.ledger.runs import ask_to_stop
 from harness.load.cluster.handshake import (
@@ -41,21 +40,15 @@ from harness.supervise.children import free_port
 pytestmark = pytest.mark.process
 
 
-def start(*words: str) -> Any:
-    return subprocess.Popen(
-        [sys.executable, "-m", "harness", "run", *words],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-
-
 def distributed(tmp_path: Path, master_file: Path, worker_file: Path, *more: str) -> Any:
     port = free_port()
     out = ["--reports", str(tmp_path / "reports")]
-    master = start(
-        str(master_file), "--master", "--expect-workers", "2", "--master-port", port,
+    master = start_harness(
+        "run", str(master_file), "--master", "--expect-workers", "2", "--master-port", port,
         "-u", "6", "-t", "3s", *out, *more,
     )  # fmt: skip
-    workers = [start(str(worker_file), "--worker", "--master-port", port) for _ in range(2)]
+    words = ("run", str(worker_file), "--worker", "--master-port", port)
+    workers = [start_harness(*words) for _ in range(2)]
     output, _ = master.communicate(timeout=120)
     for worker in workers:
         worker.communicate(timeout=60)

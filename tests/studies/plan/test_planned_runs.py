@@ -4,13 +4,13 @@ import json
 import os
 import shlex
 import subprocess
-import sys
 import time
 from math import sqrt
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import harness, start_harness
 
 from harness.config.run_config import LISTEN
 from harness.errors import ExitCode
@@ -26,17 +26,10 @@ SPIKE_S = 40
 """Instead of the ten minutes that are printed."""
 
 
-def harness(*words: str, folder: Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "harness", *words],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-
-
 @pytest.mark.process
 @pytest.mark.long
 def test_the_printed_commands_make_the_load_that_was_planned(tmp_path: Path) -> None:
-    printed = json.loads(harness("plan", *LAUNCH, "--json", folder=tmp_path).stdout)
+    printed = json.loads(harness("plan", *LAUNCH, "--json", cwd=tmp_path).stdout)
     smoke, peak, spike, *_ = printed["plan"]["runs"]
     cut = spike["command"].replace("--over 10m", f"--over {SPIKE_S}s")
     assert cut != spike["command"]
@@ -67,14 +60,10 @@ def run_and_watch(command: str, folder: Path, *, over_s: float) -> dict[str, flo
 
     try:
         words = [*shlex.split(command)[1:], "--target", simulator.start()]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "harness", *words],
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            # The first 20 guests listen for some seconds before they leave: too many of so few.
-            env={**os.environ, LISTEN.variable: "off"},
-        )
-        try:
+        # The first 20 guests listen for some seconds before they leave: too many of so few.
+        environment = {**os.environ, LISTEN.variable: "off"}
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": None}
+        with start_harness(*words, cwd=folder, env=environment, **quiet) as process:
             began, at_once = 0.0, []
             while process.poll() is None:
                 time.sleep(0.5)
@@ -82,9 +71,6 @@ def run_and_watch(command: str, folder: Path, *, over_s: float) -> dict[str, flo
                 began = began or (now if sessions["opened"] else 0.0)
                 if began and SESSION_S + 2 < now - began < over_s:
                     at_once.append(sessions["open"])
-        finally:
-            process.terminate()
-            process.wait()
         truth = seen()
     finally:
         simulator.stop()
