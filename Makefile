@@ -48,7 +48,7 @@ else
 endif
 
 test-others: $(DEV_READY)
-	$(BIN)/python -m pytest -m 'not long' --folders other --numprocesses $(TESTS_AT_ONCE) --dist loadgroup
+	$(BIN)/python -m pytest -m 'not long' --folders other --numprocesses $(TESTS_AT_ONCE)
 
 test-fast: $(DEV_READY)
 	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -m 'not (process or slow or rates or long)' $(or $(ARGS),--numprocesses 3)

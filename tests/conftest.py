@@ -13,11 +13,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Generator, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 # Importing Locust patches the whole process, and the tests of the simulator run asyncio in this
 # one. What runs under Locust runs in processes of its own, which are patched as usual.
@@ -127,24 +129,36 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _order(items: list[pytest.Item]) -> None:
     """First what waits for processes, then the small ones that fill what is left of the time.
 
-    Who must be alone comes last, when nobody has to end a long test first. Tests of a file that
-    share what they are made from stay together.
+    Who must be alone comes last, when nobody has to end a long test first.
     """
-    shared = {
-        item.path
-        for item in items
-        for made in item._fixtureinfo.name2fixturedefs.values()  # type: ignore[attr-defined]
-        if any(one.scope == "module" for one in made)
-    }
-    for item in items:
-        if item.path in shared:
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(TESTS))))
     items.sort(
         key=lambda one: (
             one.get_closest_marker("alone") is not None,
             one.get_closest_marker("process") is None,
         )
     )
+
+
+class _TogetherWhereShared(LoadScopeScheduling):
+    """Tests of a file that share what they are made from go to one process, which makes it once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if _shares(file) else nodeid
+
+
+@cache
+def _shares(file: str) -> bool:
+    return 'scope="module"' in (ROOT / file).read_text()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    """Hand out the tests in their order; ``--dist loadgroup`` no longer groups under pytest 9.2."""
+    if config.getoption("dist") != "load":
+        return None
+    config.option.loadscopereorder = False
+    return _TogetherWhereShared(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
