@@ -1,11 +1,12 @@
-"""How sure a share or a percentile is that was seen in so many samples: exact, and quick to import.
+"""The confidence bounds of a share or percentile of a number of samples: exact, quick to import.
 
-Bounds are one-sided at :data:`CONFIDENCE`: with 0 errors of 100 the true share is below 3.0 %, or a
-case of one in twenty has come up. Those of a share are exact (C. J. Clopper, E. S. Pearson, 1934).
+Bounds are one-sided at :data:`CONFIDENCE`: with 0 errors of 100 the true share is below 3.0 %, with
+an error probability of one in twenty. Those of a share are exact (C. J. Clopper, E. S. Pearson,
+1934).
 A percentile lies below a limit exactly if the share of slower samples is small enough, so its
 bounds are those of a share too: two order statistics (H. A. David, H. N. Nagaraja, Order
-Statistics, 2003, section 7.1). All of this takes samples for independent; where good and bad spells
-follow each other the true bounds are wider.
+Statistics, 2003, section 7.1). All of this assumes independent samples; if good and bad periods
+alternate, the true bounds are wider.
 """
 
 from bisect import bisect_left
@@ -14,9 +15,9 @@ from math import ceil, exp, lgamma, log, log1p
 
 CONFIDENCE = 0.95
 FEWEST_OF_A_SHARE = 10
-"""Samples under which a share says nothing."""
+"""With fewer samples a share means nothing."""
 MOST_SAMPLES = 10**9
-"""Who needs more than this many can't be told how many."""
+"""If more samples than this are needed, their number is not computed."""
 
 
 def samples_needed(percent: float) -> int:
@@ -25,7 +26,7 @@ def samples_needed(percent: float) -> int:
 
 
 def share_bounds(hits: int, whole: int) -> tuple[float, float]:
-    """Below and above which the true share of ``hits`` among ``whole`` is not, each at the
+    """Lower and upper bound of the true share of ``hits`` among ``whole``, each at the
     confidence."""
     low = 0.0 if hits <= 0 else _root(lambda p: at_most(hits - 1, whole, p) - CONFIDENCE)
     high = 1.0 if hits >= whole else _root(lambda p: at_most(hits, whole, p) - (1 - CONFIDENCE))
@@ -35,7 +36,7 @@ def share_bounds(hits: int, whole: int) -> tuple[float, float]:
 def rank_bounds(percent: float, whole: int) -> tuple[int | None, int | None]:
     """Ranks (1 is the lowest) of the samples between which the true percentile lies.
 
-    None where there are too few samples to bound it on that side.
+    None if there are too few samples for a bound on that side.
     """
     share = percent / 100
     low = _first(lambda rank: 1 - at_most(rank - 1, whole, share) < CONFIDENCE, 1, whole + 1) - 1
@@ -44,10 +45,10 @@ def rank_bounds(percent: float, whole: int) -> tuple[int | None, int | None]:
 
 
 def samples_to_decide(hits: int, whole: int, limit: float, *, below: bool) -> int | None:
-    """How many more samples would show a share to be below ``limit`` (or above it), if it stays
-    what it is.
+    """How many more samples would show that a share is below ``limit`` (or above it), if the share
+    does not change.
 
-    None where it is on the other side, or too near to tell.
+    None if it is on the other side, or too near to the limit.
     """
     possible = hits < limit * whole if below else hits > limit * whole
     if not possible or not whole:
@@ -77,7 +78,7 @@ def at_most(hits: int, whole: int, share: float) -> float:
 
 
 def _first(holds: Callable[[int], bool], low: int, high: int) -> int:
-    """The first number from ``low`` on for which it holds (and does from there on), or ``high``."""
+    """The first number from ``low`` on for which ``holds`` is true (from there on), or ``high``."""
     return low + bisect_left(range(low, high), True, key=holds)
 
 

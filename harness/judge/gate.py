@@ -1,7 +1,7 @@
-"""The gate: objectives judged on the figures of a run, and whether a missed one should stop it.
+"""The gate: judge objectives by the figures of a run, and decide whether a missed one stops it.
 
-Figures are a mapping shaped like ``run.json``. Nothing is ever assumed: a figure that is missing,
-empty or not a number gives NO_DATA, and what was not measured can fail but never pass.
+Figures are a mapping shaped like ``run.json``. Nothing is assumed: a figure that is missing, empty
+or not a number gives NO_DATA; an objective without measurements can fail but never pass.
 """
 
 from bisect import bisect_left
@@ -31,10 +31,10 @@ from harness.units import duration_text
 
 Figures = Mapping[str, Any]
 Time = tuple[float | None, bool, bool]
-"""Milliseconds, or None where nothing was recorded; whether they are a lower bound only; whether
-the figure hangs on what the end of the run cut short."""
+"""Milliseconds (None if nothing was recorded); whether they are only a lower bound; whether the
+figure depends on what was cut short by the run's end."""
 Percentile = Callable[[str, Kind, float], Time]
-"""(operation, kind, percent 0-100) → what is known of it."""
+"""(operation, kind, percent 0-100) → the time, as far as it is known."""
 
 BY_ITSELF = "had come to an end by itself"
 ENDED = {
@@ -42,14 +42,14 @@ ENDED = {
     "stories": (("finished", "broken_off"), "story", BY_ITSELF),
     "questions": (("asked",), "question", "was asked"),
 }
-"""Of each group: what its shares are shares of, one of it, and what none of them did."""
+"""For each group: the whole of its shares, one member, and the verb for "no member …"."""
 WITHIN_CHANCE = "met, but within chance"
 MOST_AMBIGUOUS = 0.05
-"""With more than this share of the answers ambiguous nobody can say how fast they came."""
+"""With a larger share of ambiguous answers the time of the answers is unknown."""
 
 
 class Verdict(StrEnum):
-    """What can be said about an objective or a run."""
+    """The verdict on an objective or a run."""
 
     PASS = "PASS"
     FAIL = "FAIL"
@@ -59,10 +59,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """One objective and what the run says about it.
+    """One objective, and how the run met it.
 
-    ``margin`` is what is left until the limit in the objective's unit, negative when missed;
-    ``margin_share`` is the same as a share of the limit, None where the limit is zero.
+    ``margin`` is the distance to the limit in the objective's unit, negative if it is missed;
+    ``margin_share`` is the same as a share of the limit, None if the limit is zero.
     """
 
     objective: Objective
@@ -72,14 +72,14 @@ class Judgement:
     margin_share: float | None = None
     note: str = ""
     lower_bound: bool = False
-    """the true figure is higher: its rank lies among what never came"""
+    """the true figure is higher: its rank lies among the answers that never came"""
     low: float | None = None
     high: float | None = None
-    """below and above which the true figure is not, each at 95 %; None where nothing bounds it"""
+    """lower and upper bound of the true figure, each at 95 %; None if there is no bound"""
     within_chance: bool = False
-    """it is met, but the true figure may well miss it"""
+    """the objective is met, but the true figure may miss it"""
     more_samples: int | None = None
-    """about how many more would decide, where that can be told"""
+    """about how many more samples would decide; None if unknown"""
 
     def text(self) -> str:
         """One line: verdict, objective, figure, margin."""
@@ -97,7 +97,7 @@ class Judgement:
         return f"{self.verdict}  {self.objective.text}  was {shown}{margin}{note}"
 
     def as_dict(self) -> dict[str, Any]:
-        """As it stands in ``run.json``."""
+        """Its form in ``run.json``."""
         return {
             "text": self.objective.text,
             "verdict": str(self.verdict),
@@ -115,9 +115,9 @@ class Judgement:
 
 
 def interval_text(low: float | None, high: float | None, written: Callable[[float], str]) -> str:
-    """Where the true figure lies: ``up to 3%``, ``2.7s to 3.4s``; empty where nothing is known.
+    """Where the true figure lies: ``up to 3%``, ``2.7s to 3.4s``; empty if unknown.
 
-    ``written`` says how an amount is written.
+    ``written`` turns an amount into text.
     """
     if high is None:
         return f"{written(low)} or more" if low else ""
@@ -125,14 +125,14 @@ def interval_text(low: float | None, high: float | None, written: Callable[[floa
 
 
 def chance_text(more_samples: int | None) -> str:
-    """What to say of an objective that is met within chance."""
+    """The sentence for an objective that is met within chance."""
     more = "" if more_samples is None else f": about {more_samples:,} more samples would decide"
     return f"{WITHIN_CHANCE}{more}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateResult:
-    """The run's verdict with everything it rests on. ``reasons`` are why it is INVALID."""
+    """The run's verdict and its grounds. ``reasons`` say why it is INVALID."""
 
     verdict: Verdict
     judgements: tuple[Judgement, ...]
@@ -141,31 +141,31 @@ class GateResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """How many cases a figure rests on, and how sure that makes it, worked out when asked for."""
+    """The number of cases behind a figure, and its bounds, computed on demand."""
 
     size: int
     needed: int
     bounds: Callable[[], tuple[float | None, float | None]]
-    """below and above which the true figure is not, each at 95 %; None where there is no bound"""
+    """lower and upper bound of the true figure, each at 95 %; None if there is no bound"""
     more: Callable[[float, bool], int | None]
-    """how many more would show that the figure is below a limit, or (False) above it, if it stays
-    what it is"""
+    """how many more cases would show that the figure is below a limit, or (False) above it, if the
+    figure does not change"""
     known: bool = True
-    """whether the cases themselves are there to be asked"""
+    """whether the cases themselves are available"""
 
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """A figure, or None with the reason; ``certain`` when absence can't have made it look good."""
+    """A figure, or None with the reason; ``certain`` if missing data can't have improved it."""
 
     figure: float | None
     note: str = ""
     certain: bool = True
     lower_bound: bool = False
     doubt: str = ""
-    """why nobody can say, unless the objective is missed for certain"""
+    """why the objective can't be judged, unless it is missed for certain"""
     sample: Sample | None = None
-    """what the figure rests on, where it is one of a sample"""
+    """the cases behind the figure, if it comes from a sample"""
 
 
 def judge(
@@ -177,13 +177,13 @@ def judge(
     unfinished: bool = False,
     confident: bool = False,
 ) -> GateResult:
-    """Judge a run. ``invalid`` are the caller's reasons why its figures can't be believed.
+    """Judge a run. ``invalid`` are the caller's reasons why its figures can't be trusted.
 
-    While it is ``unfinished``, counts that can still grow to what is asked for are NO_DATA; with
-    ``confident`` so is what is met within chance.
+    While the run is ``unfinished``, a count that can still grow to its limit is NO_DATA. With
+    ``confident``, an objective that is met only within chance is NO_DATA too.
 
-    INVALID outweighs everything, then FAIL, then NO_DATA; a run without objectives passes when
-    something was measured at all.
+    INVALID outweighs FAIL, and FAIL outweighs NO_DATA. A run without objectives passes if anything
+    was measured.
     """
     judgements = tuple(
         judge_one(item, figures, percentile=percentile, unfinished=unfinished, confident=confident)
@@ -261,7 +261,7 @@ def _verdict(objective: Objective, measured: _Measured) -> tuple[Verdict, str]:
         if upper and holds and measured.doubt:
             return Verdict.NO_DATA, measured.doubt  # it may have come within the limit
         if upper:
-            return Verdict.FAIL, measured.note  # nobody waits for ever
+            return Verdict.FAIL, measured.note  # an answer that never came misses any limit
         return (Verdict.PASS if holds else Verdict.NO_DATA), measured.note
     if measured.doubt and (holds or objective.unit is Unit.MS):
         return Verdict.NO_DATA, measured.doubt
@@ -278,7 +278,7 @@ def _few(
     low: float | None,
     high: float | None,
 ) -> tuple[Verdict, str]:
-    """With too few samples nobody can say, unless even they show that the objective is missed."""
+    """With too few samples the verdict is NO_DATA, unless even they show a missed objective."""
     missing = sample.needed - sample.size
     if missing <= 0:
         return verdict, note
@@ -292,15 +292,15 @@ def _few(
 
 
 def _within_chance(objective: Objective, low: float | None, high: float | None) -> bool:
-    """Whether the true figure may well miss an objective that the measured one meets."""
+    """Whether the true figure may miss an objective that the measured one meets."""
     if objective.op is Op.EQUAL:
-        return False  # of what was seen, and of nothing more
+        return False  # the objective is about the measured cases only
     bound = high if objective.op in (Op.LESS, Op.AT_MOST) else low
     return bound is None or not objective.op.holds(bound, objective.limit)
 
 
 def _can_grow(objective: Objective, figure: float) -> bool:
-    """Whether a count of a run that goes on can still come to hold."""
+    """Whether a count can still meet its objective while the run goes on."""
     more = objective.op in (Op.MORE, Op.AT_LEAST, Op.EQUAL) and figure <= objective.limit
     return objective.unit is Unit.COUNT and more
 
@@ -334,7 +334,7 @@ def _operation(objective: Objective, figures: Figures, percentile: Percentile) -
         return _time(objective, entry, figures, percentile, outcomes, doubt)
     if ended <= 0:
         return _Measured(None, f"the outcomes of {name} are not in the record")
-    # What was cut early says nothing, neither well nor ill: it is in no part and in no whole.
+    # Operations that were cut short early say nothing: they are left out of part and whole.
     whole = ended if objective.figure == Outcome.CUT_SHORT else ended - early
     if objective.figure == "errors":
         amount = whole - outcomes.get("ok", 0.0)
@@ -348,7 +348,7 @@ def _operation(objective: Objective, figures: Figures, percentile: Percentile) -
 
 
 def _doubt(name: str, entry: Figures, figures: Figures, answers: float) -> str:
-    """Why the answers of an operation can't be told apart."""
+    """Why the answers of an operation can't be matched; empty if they can."""
     ambiguous = _amount(entry, "ambiguous")
     if name in ("reply", "turn"):
         reason = _section(figures, "questions").get("doubtful_because")
@@ -400,7 +400,7 @@ def _time(
 
 
 def _never(entry: Figures, outcomes: Mapping[str, float], kind: Kind) -> str:
-    """How much never came, and what became of it."""
+    """How many answers never came, and their outcomes."""
     early = _amount(entry, "cut_early")
     ended = sum(outcomes.values()) - early
     late = {**outcomes, Outcome.CUT_SHORT: outcomes.get(Outcome.CUT_SHORT, 0.0) - early}
@@ -416,7 +416,7 @@ def _never(entry: Figures, outcomes: Mapping[str, float], kind: Kind) -> str:
 
 
 def _of_group(objective: Objective, figures: Figures, *, unfinished: bool) -> _Measured:
-    """A count of guests, stories or questions by what became of them."""
+    """A count of guests, stories or questions with one kind of end."""
     section = _section(figures, objective.subject)
     value = _number(section.get(objective.figure))
     whole_of, one, did = ENDED[objective.subject]
@@ -444,9 +444,9 @@ def _of_group(objective: Objective, figures: Figures, *, unfinished: bool) -> _M
 
 
 def _no_known_end(objective: Objective, section: Figures, value: float, whole: float) -> str:
-    """What is not known of those that were lost with their process, where it can decide.
+    """A sentence about those that were lost with their process, if they could change the verdict.
 
-    Any number of them may have ended in the way that is asked for.
+    Any number of them may have ended in the way that the objective counts.
     """
     began, *ends = GROUPS[objective.subject]
     if objective.subject == "questions":  # of theirs, not each class is a way to end
@@ -459,7 +459,7 @@ def _no_known_end(objective: Objective, section: Figures, value: float, whole: f
     extremes = (value / of, (value + unknown) / of)
     if len({objective.op.holds(extreme, objective.limit) for extreme in extremes}) == 1:
         return ""
-    return f"of {unknown:,.0f} more it is not known how they ended"
+    return f"the end of {unknown:,.0f} more is unknown"
 
 
 def _key(objective: Objective) -> str:
@@ -470,7 +470,7 @@ def _key(objective: Objective) -> str:
 
 
 def _of_share(hits: float, whole: float) -> Sample:
-    """What so many cases of so many say of a share."""
+    """The sample of a share: ``hits`` cases of ``whole``."""
     many = round(whole)
     return Sample(
         size=many,
@@ -481,7 +481,7 @@ def _of_share(hits: float, whole: float) -> Sample:
 
 
 def _of_times(objective: Objective, whole: float, percentile: Percentile) -> Sample | None:
-    """What so many times say of a percentile; nothing where it is the highest that counts."""
+    """The sample of a percentile of ``whole`` times; None if the highest time counts."""
     percent, size, kind = objective.percent, round(whole), objective.kind or Kind.SERVICE
     if percent is None or size <= 0:
         return None
@@ -493,7 +493,7 @@ def _of_times(objective: Objective, whole: float, percentile: Percentile) -> Sam
         return None if lower_bound else value_ms
 
     def slower(limit: float) -> int:
-        """How many are not within the limit."""
+        """How many times are not within the limit."""
 
         def is_slower(rank: int) -> bool:
             value = at(rank)
@@ -546,22 +546,22 @@ def _number(value: object) -> float | None:
 
 
 def _amount(section: Figures, name: str) -> float:
-    """A number of a section, zero where there is none."""
+    """A number of a section; zero if there is none."""
     return _number(section.get(name)) or 0.0
 
 
 MissedSince = Mapping[Objective, float]
-"""Since when (seconds of the run) each objective has been missed without a break."""
+"""For each missed objective: since when (seconds of the run) it has been missed without a break."""
 
 
 def consider_abort(
     missed_since_s: MissedSince, judgements: Sequence[Judgement], *, now_s: float
 ) -> tuple[MissedSince, tuple[str, ...]]:
-    """Since when each is missed now, and why the run should be stopped now (empty: go on).
+    """Since when each objective is missed, and why the run should be stopped now (empty: go on).
 
     ``now_s`` counts from the run's start and never goes back. Only objectives with
-    ``abort_on_fail`` are considered, only after their grace, and only when missed at every look
-    for their delay: a single good look (or one without data) starts the delay anew.
+    ``abort_on_fail`` count, only after their grace, and only if they were missed at every check
+    during their delay: one check that is met, or has no data, starts the delay again.
     """
     since: dict[Objective, float] = {}
     reasons = []

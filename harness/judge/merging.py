@@ -1,8 +1,8 @@
-"""Makes one run of several that went on side by side, each with its share of the load.
+"""Merge several runs that went on at the same time, each with its share of the load, into one.
 
-It looks like a run whose workers are the processes of its parts, and is judged like one: their
-intervals and histograms are copied, so that every figure is exact. Their ledgers are linked, so
-that a session has one row, in its part. Nothing in a part is changed.
+The result looks like a run whose workers are the processes of its parts, and is judged like one.
+Intervals and histograms are copied, so that every figure is exact. Ledgers are linked, so that each
+session has one row, in its part. Nothing in a part is changed.
 """
 
 import os
@@ -41,14 +41,14 @@ SAME = (
     *("target", "deployment_id", "origin", "locustfile", "mix", "arrival_stamps", "versions"),
     *("objectives", "confident", "warm_up_s"),
 )
-"""Keys of ``start.json`` in which runs must agree to be one."""
+"""Keys of ``start.json`` that must be equal in all parts."""
 MAY_DIFFER = ("versions", "arrival_stamps", "origin", "locustfile", "objectives")
-"""Of these, the ones in which they may differ for a reason that is given: the others say that it
-was not one load, or that no figure of it can be judged."""
+"""Those of these keys that may differ if a reason is given. A difference in another key means that
+the parts were not one load, or that no figure can be judged."""
 NOT_OF_ALL = ("platform", "learned", "baseline", "disk")
-"""Keys of it that are a part's alone."""
+"""Keys of ``start.json`` that belong to a part alone."""
 MOST = 0.5
-"""For more than this share of its length each part must have gone on beside all others."""
+"""Each part must have overlapped all others for more than this share of its length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class _Part:
     files: RunDirectory
     start: dict[str, Any]
     record: dict[str, Any]
-    """as the run was left, whatever was swept since, and by the files that are there now"""
+    """the record as the run left it (without later sweeps), checked against the present files"""
     began_s: float
     ended_s: float
 
@@ -65,7 +65,7 @@ class _Part:
         return self.files.path.name
 
     def ledgers(self) -> list[Path]:
-        """Also those that are gone: they may hide sessions."""
+        """The ledgers, including missing ones, which may hide sessions."""
         return [*self.files.ledgers(), *missing_ledgers(self.files.path)]
 
     def workers(self) -> set[str]:
@@ -75,10 +75,10 @@ class _Part:
 def merge_runs(
     runs: Sequence[Path], reports: Path, *, overrides: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[Path, dict[str, Any]]:
-    """Make a new run of these, in ``reports``; its directory and its record.
+    """Merge these runs into a new one in ``reports``; returns its directory and its record.
 
-    ``overrides``: some of :data:`MAY_DIFFER`, and the reason for each. Raises ConfigError where
-    they can't be one, or can't be read; LedgerError.
+    ``overrides``: keys of :data:`MAY_DIFFER` with the reason for each. Raises ConfigError if the
+    runs can't be merged or read, and LedgerError.
     """
     parts = [_part(path) for path in runs]
     _refuse_twice(parts)
@@ -105,7 +105,7 @@ def _part(path: Path) -> _Part:
     if span is None or not start:
         raise ConfigError(f"{path}: not a run that has measured anything: it can't be merged")
     record = judge_anew(path, judged_by(start))
-    ended_s = span[1] if record.get("complete") else inf  # it was to go on for longer
+    ended_s = span[1] if record.get("complete") else inf  # it was cut off before its end
     return _Part(files=files, start=start, record=record, began_s=span[0], ended_s=ended_s)
 
 
@@ -119,13 +119,13 @@ def _refuse_twice(parts: Sequence[_Part]) -> None:
             if worker in owners:
                 raise ConfigError(
                     f"--merge: {path} has the process {worker}, and so has {owners[worker]}: no "
-                    "run may be in it twice"
+                    "run may be given twice"
                 )
         owners |= dict.fromkeys(part.workers(), path)
 
 
 def _refuse_unlike(parts: Sequence[_Part], overrides: Mapping[str, str]) -> list[dict[str, str]]:
-    """What they differ in all the same, as the record tells of rules that were overridden."""
+    """Refuse runs that differ. Returns the differences that were overridden, for the record."""
     first = _must_agree(parts[0].start)
     overridden: dict[str, dict[str, str]] = {}
     for part in parts[1:]:
@@ -141,7 +141,7 @@ def _refuse_unlike(parts: Sequence[_Part], overrides: Mapping[str, str]) -> list
                 words = " ".join(f"--override {key}=REASON" for key in left)
                 advice = f"; {words} merges them anyway, and the report says so"
             differ = "; ".join(unlike[key] for key in left)
-            raise ConfigError(f"{names} can't be one run, they differ in {differ}{advice}")
+            raise ConfigError(f"{names} can't be merged, they differ in {differ}{advice}")
         for key, said in unlike.items():
             one = {"rule": key, "said": f"{names} differ in {said}", "reason": overrides[key]}
             overridden.setdefault(key, one)
@@ -177,7 +177,7 @@ def _write(
     for part in parts:
         workers = part.workers()
         for path in (*part.files.all_intervals(), *part.files.all_histograms()):
-            if worker_of(path) in workers:  # what an audit has added since is none
+            if worker_of(path) in workers:  # (an audit adds a file of no worker)
                 shutil.copyfile(path, directory / path.name)
         for path in part.ledgers():
             link = files.ledger(worker_of(path))
@@ -194,7 +194,7 @@ def _write(
 
 
 def _start(parts: Sequence[_Part]) -> dict[str, Any]:
-    """How all of them were started, as if one had been."""
+    """The start file of the merged run, made of those of the parts."""
     starts = [part.start for part in parts]
     keys = dict.fromkeys(chain.from_iterable(starts))
     merged = {key: _of_all([one.get(key) for one in starts]) for key in keys}
@@ -204,16 +204,16 @@ def _start(parts: Sequence[_Part]) -> dict[str, Any]:
         merged["schedule"] = {
             "count": sum(one.get("count") or 0 for one in schedules),
             "duration_s": max(one.get("duration_s") or 0.0 for one in schedules),
-            "parts": [],  # their steps did not begin at the same moment
+            "parts": [],  # the steps of the runs did not begin at the same moment
         }
         merged["arrivals"] = "; ".join(str(one.get("arrivals")) for one in starts)
-    for key in ("users", "spawn_rate"):  # slots says it of all
+    for key in ("users", "spawn_rate"):  # "slots" has the sum
         (merged.get("options") or {}).pop(key, None)
     for key in ("slots", "cap"):
         there = [one[key] for one in starts if one.get(key) is not None]
         merged[key] = sum(there) if there else None
     if any(one.get("arrival_stamps") == "userspace" for one in starts):
-        merged["arrival_stamps"] = "userspace"  # the warning of one part is that of all
+        merged["arrival_stamps"] = "userspace"  # one part with this warning warns for all
     return merged | {
         "started": min(str(one.get("started")) for one in starts),
         MERGED_FROM: [part.name for part in parts],
@@ -221,7 +221,7 @@ def _start(parts: Sequence[_Part]) -> dict[str, Any]:
 
 
 def _of_all(values: Sequence[Any]) -> Any:
-    """What is true of all parts: lists and objects are put together, words stand side by side."""
+    """The value for all parts: lists and objects are merged, different texts are joined."""
     there = [value for value in values if value not in (None, "", [], {})]
     if not there or all(value == there[0] for value in there):
         return there[0] if there else values[0]
@@ -239,11 +239,11 @@ def _of_all(values: Sequence[Any]) -> Any:
 
 def _incomplete(parts: Sequence[_Part]) -> str:
     cut = [part.name for part in parts if not part.record.get("complete")]
-    return f"{' and '.join(cut)} did not come to the end" if cut else ""
+    return f"{' and '.join(cut)} did not reach the end" if cut else ""
 
 
 def _as_left(parts: Sequence[_Part]) -> dict[str, Any]:
-    """The accounts of all, added, as the ends of the runs left them."""
+    """The sum of the parts' accounts, as they were at the end of each run."""
     accounts = [sessions_as_left(part.record) for part in parts]
     reasons: Counter[str] = Counter()
     for account in accounts:

@@ -146,7 +146,7 @@ def test_runs_side_by_side_become_one(tmp_path: Path) -> None:
     assert gate.returncode == ExitCode.OBJECTIVES, gate.stdout + gate.stderr
     again = harness("report", "--merge", str(made), str(parts[0]), "--reports", str(tmp_path))
     assert again.returncode == ExitCode.CONFIG
-    assert "no run may be in it twice" in again.stderr
+    assert "no run may be given twice" in again.stderr
 
 
 @pytest.mark.long

@@ -330,7 +330,7 @@ def test_guests_who_were_lost_with_their_process_may_have_ended_in_any_way() -> 
     assert of_the_questions.verdict is Verdict.NO_DATA
     objective = parse_objective("guests failed < 1%")
     told = judge_one(objective, figures, percentile=measured([]))
-    assert told.text().endswith("(of 20 more it is not known how they ended)")
+    assert told.text().endswith("(the end of 20 more is unknown)")
     going_on = judge_one(objective, figures, percentile=measured([]), unfinished=True)
     assert going_on.verdict is Verdict.PASS  # they are in session
 

@@ -79,7 +79,7 @@ def test_counts_are_added(parts: list[Path], tmp_path: Path) -> None:
 def test_unlike_runs_are_no_run(parts: list[Path], tmp_path: Path, key: str, value: Any) -> None:
     change(parts[1], "start.json", **{key: value})
     told = refusal(parts, tmp_path)
-    assert "a and b can't be one run, they differ in" in told
+    assert "a and b can't be merged, they differ in" in told
     assert ("workload" if key == "schedule" else key) in told
 
 
@@ -145,7 +145,7 @@ def test_a_part_that_was_cut_short_makes_the_whole_partial(
         path.write_text("".join(path.read_text().splitlines(keepends=True)[:10]))
     _, record = merge_runs(parts, tmp_path / "out")
     assert (record["verdict"], record["complete"]) == ("INVALID", False)
-    assert "a did not come to the end" in record["invalid_because"]
+    assert "a did not reach the end" in record["invalid_because"]
     assert not (parts[0] / "run.json").exists(), "a part was changed"
 
 
