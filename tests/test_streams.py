@@ -209,7 +209,7 @@ def test_a_closed_terminal_leaves_the_exit_code(left: Path) -> None:
     assert done.returncode == 4
     assert done.stderr.splitlines() == [  # which run it took, and nothing of the terminal
         "run a-run: it was killed: its processes are gone, without a record of its end",
-        "run a-run: its record was made now, of what it had written",
+        "run a-run: its record was made now, from the files that it had written",
     ]
 
 

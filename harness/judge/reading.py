@@ -1,9 +1,9 @@
-"""Reads the record of a run, makes one where the run left none, and keeps it up to date.
+"""Read the record of a run, make one if the run left none, and keep it up to date.
 
-A run that was killed has no ``run.json``; it is then made from the other files, and says of itself
-that it is partial. After a sweep or an audit the account of sessions becomes what it is now; the
-verdict stays what it was: it judges the run, and what was ended afterwards was left behind by it
-all the same. An old run may be judged anew by other objectives.
+A run that was killed has no ``run.json``; its record is then made from the other files, and is
+marked as partial. After a sweep or an audit the account of sessions shows the present state. The
+verdict does not change: it judges the run, which left those sessions behind. An old run may be
+judged again by other objectives.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,9 +44,9 @@ STILL_GOING = "the run is still going on; this is what it has written so far"
 
 
 def read_record(run_dir: Path) -> "RunRecord":
-    """The record of a run directory, a partial one where the run left no ``run.json``.
+    """The record of a run directory; a partial one if the run left no ``run.json``.
 
-    Raises ConfigError when the directory is none of a run, or its record can't be read.
+    Raises ConfigError if it is no run directory, or if its record can't be read.
     """
     if not run_dir.is_dir():
         raise ConfigError(f"{run_dir}: there is no such run directory")
@@ -66,7 +66,8 @@ def read_record(run_dir: Path) -> "RunRecord":
 
 
 def read_live_record(run_dir: Path) -> "RunRecord":
-    """How a run stands that is going on. Raises ConfigError when it is not, or can't be read."""
+    """The record so far of a run that is going on. Raises ConfigError if it is not going on, or
+    can't be read."""
     if not RunDirectory(run_dir).start.is_file():
         raise ConfigError(f"{run_dir}: not a run directory (expected {START} in it)")
     if not is_going_on(run_dir):
@@ -121,7 +122,7 @@ def _object(path: Path) -> dict[str, Any]:
 
 
 def _brought_up_to_date(record: "RunRecord", run_dir: Path) -> "RunRecord":
-    """The record with what sweeps have settled since; its verdict stays that of the run's end."""
+    """The record with the sessions that sweeps have settled since; its verdict does not change."""
     before = record.sessions
     if not before.leftover or record.sweep is not None:
         return record
@@ -139,13 +140,13 @@ def _brought_up_to_date(record: "RunRecord", run_dir: Path) -> "RunRecord":
 
 
 def _made(run_dir: Path) -> dict[str, Any]:
-    """The record of a run that has left none, from its other files. Raises LedgerError."""
+    """Make the record of a run that left none, from its other files. Raises LedgerError."""
     ledgers = RunDirectory(run_dir).ledgers()
     alive = is_going_on(run_dir)
     why = STILL_GOING if alive else ENDED_EARLY
-    record = build_record(run_dir, incomplete=why, live=alive)  # in session is no leftover
+    record = build_record(run_dir, incomplete=why, live=alive)  # a live session is no leftover
     if not ledgers or (read_account(run_dir).damaged and not record["sessions"].get("intended")):
-        record["sessions"] = record["funnel"] = {}  # not known, which is not none
+        record["sessions"] = record["funnel"] = {}  # unknown, which is not zero
         record["objectives"] = []
     return record
 
@@ -166,11 +167,11 @@ def judge_anew(
 ) -> dict[str, Any]:
     """The record of a run with the verdict of other objectives; nothing is written.
 
-    The run is judged as it left things: what a sweep or an audit did afterwards is not its merit.
-    With ``confident`` what is met within chance is NO_DATA.
-    What made it INVALID when it ended still does, and so does an objective that stopped it: new
-    objectives can't mend a measurement.
-    Raises ConfigError or LedgerError when the run's files can't be read.
+    The run is judged by its state when it ended; later sweeps and audits do not count. With
+    ``confident``, an objective that is met only within chance is NO_DATA. The reasons that made the
+    run INVALID when it ended, or an objective that stopped it, still count: other objectives can't
+    repair a measurement.
+    Raises ConfigError or LedgerError if the run's files can't be read.
     """
     if not directory.is_dir():
         raise ConfigError(f"{directory}: there is no such run directory")
@@ -219,7 +220,7 @@ def _changed_since(record: Mapping[str, Any], measured: Measurements) -> list[st
 
 
 def _by_count(block: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What does not depend on how a percentile is taken."""
+    """The figures that do not depend on how a percentile is computed."""
     times = block.get("service_ms") or {}
     mean = times.get("mean")
     return (
@@ -230,15 +231,15 @@ def _by_count(block: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def since_then(record: dict[str, Any]) -> str:
-    """What a sweep or an audit found after the run, in a sentence; empty where there was none."""
+    """The result of a later sweep or audit, in a sentence; empty if there was none."""
     if not (record.get("sweep") or record.get("audit")):
         return ""
     then, now = (
         block.get("leftover", 0) for block in (sessions_as_left(record), record["sessions"])
     )
     return (
-        f"judged as the run left it, with {then:,} leftovers; a sweep or audit was since: "
-        f"{now:,} remain now"
+        f"judged as the run left it, with {then:,} leftovers; after a later sweep or audit "
+        f"{now:,} remain"
     )
 
 
@@ -251,7 +252,7 @@ def sweep_block(settled: int, left: int, *, by: str, **more: Any) -> dict[str, A
 
 
 def ending_words(ending: str) -> str:
-    """What a sweep says of sessions that ended so; the word itself where it is none of ours."""
+    """A sweep's words for sessions with this ending; the ending itself if it is unknown."""
     return Ending(ending).words if ending in tuple(Ending) else ending
 
 
@@ -262,10 +263,11 @@ def bring_up_to_date(
     *,
     operations: Mapping[str, dict[str, Any]] = NOTHING,
 ) -> dict[str, Any]:
-    """Put ``block`` under ``sweep`` or ``audit``, count the sessions anew; the record as written.
+    """Put ``block`` under ``sweep`` or ``audit`` and count the sessions again; returns the record
+    as written.
 
     ``operations`` are those whose figures only became known now. A run that left no record gets
-    one. Raises ConfigError or LedgerError; OSError when the disk takes no more.
+    one. Raises ConfigError, LedgerError, or OSError if the disk is full.
     """
     record = _stored_or_made(directory)
     record["sessions_at_end"] = sessions_as_left(record)
@@ -277,7 +279,7 @@ def bring_up_to_date(
 
 
 def _stored_or_made(directory: Path) -> dict[str, Any]:
-    """The record as it was written; of a run that left none, made from its other files."""
+    """The record as it was written, or made from the other files if the run left none."""
     path = RunDirectory(directory).record
     if path.exists():
         return _object(path)
@@ -285,10 +287,10 @@ def _stored_or_made(directory: Path) -> dict[str, Any]:
 
 
 def make_end_of_killed(directory: Path) -> bool:
-    """Write the record of a run of which nobody is left to do so; whether that was done now.
+    """Write the record of a run whose processes are all dead; returns whether it was written now.
 
-    Before anything is swept, so that the record says what the run has left behind. Raises
-    ConfigError or LedgerError when the run's files can't be read; OSError.
+    Called before a sweep, so that the record has the leftovers of the run. Raises ConfigError or
+    LedgerError if the run's files can't be read, and OSError.
     """
     if run_state(directory) is not RunState.KILLED:
         return False
@@ -297,9 +299,9 @@ def make_end_of_killed(directory: Path) -> bool:
 
 
 def end_of_killed(directory: Path) -> str:
-    """The same; what is to be told of it, or of what stood in its way. Empty: nothing was done."""
+    """Do the same; returns a sentence about it or about its failure. Empty: nothing was done."""
     try:
         made = make_end_of_killed(directory)
     except (HarnessError, OSError) as error:
         return f"its record can't be made: {error}"
-    return "its record was made now, of what it had written" if made else ""
+    return "its record was made now, from the files that it had written" if made else ""

@@ -1,9 +1,9 @@
-"""``run.json``: everything a run says, made from the files it left, also after a crash.
+"""``run.json``: the record of a run, made from the files that it left, also after a crash.
 
-A pure function of the run directory: it can be made again at any time. Of sessions, questions,
-stories and guests it holds an account: each is in exactly one class, and the sum is checked. Errors
-of the locustfile's own are counted by kind, file and line: their text may hold whatever the story
-knows.
+A pure function of the run directory: it can be made again at any time. It has an account of
+sessions, questions, stories and guests: each of these is in exactly one class, and the sum is
+checked. Errors of the locustfile itself are counted by kind, file and line, without their text,
+which may hold private data of the story.
 """
 
 from collections import Counter
@@ -98,7 +98,8 @@ from harness.rundir.layout import (
 
 QUANTILES = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99_9": 99.9, "max": 100.0}
 HOW_NOT = ("run_id", "objectives", "baseline", "platform", "learned")
-"""Of ``start.json``: what does not say how the run was made, or has a place of its own."""
+"""Keys of ``start.json`` that do not describe how the run was made, or have a section of their
+own."""
 DEFAULT_OBJECTIVES = ("leftovers == 0", "guests failed < 1%")
 """What every run is judged by; an objective of the user's on guests takes the second one's place.
 """
@@ -112,7 +113,7 @@ EXIT_CODES = {
 
 
 def objectives_of(texts: Sequence[str]) -> tuple[str, ...]:
-    """What a run is judged by: the defaults, as far as they are not replaced, and its own."""
+    """The objectives of a run: the defaults that are not replaced, and its own."""
     own = dict.fromkeys(texts)
     replaced = any(parse_objective(text).subject == "guests" for text in own)
     defaults = DEFAULT_OBJECTIVES[:1] if replaced else DEFAULT_OBJECTIVES
@@ -120,7 +121,7 @@ def objectives_of(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def judged_by(start: Mapping[str, Any]) -> list[Objective]:
-    """The objectives of a run, by what its start says."""
+    """The objectives of a run, from its start file."""
     texts = start.get("objectives", ())
     return [
         replace(parse_objective(text), by_default=text not in texts)
@@ -137,12 +138,12 @@ def build_record(
 ) -> dict[str, Any]:
     """The record of a run from its files; ``incomplete`` says why it ended early, if it did.
 
-    ``at_end``: the account of its sessions when it ended, where ledgers may have been swept since.
+    ``at_end``: the account of its sessions when it ended, if ledgers may have been swept since.
 
-    ``live``: of a run that is going on. Then it says how the run stands by now; sessions whose
-    process is at work are in session and no leftovers.
+    ``live``: the run is going on. The record then shows its state so far; sessions of running
+    processes count as in session, not as leftovers.
 
-    Raises ConfigError or LedgerError when files are there but can't be read.
+    Raises ConfigError or LedgerError if files exist but can't be read.
     """
     start = read_start(directory)
     account = read_account(directory)
@@ -198,7 +199,7 @@ def build_record(
     if record["workload"] == "closed":
         for blocks in (record["operations"], (record["warm_up"] or {}).get("operations", {})):
             for entry in blocks.values():
-                entry["corrected_ms"] = {}  # nobody was due by a schedule
+                entry["corrected_ms"] = {}  # no schedule, so no due times
     if live:
         record["live"] = True
         in_session = record["sessions"]["leftover_reasons"].pop(IN_USE, 0)
@@ -239,15 +240,15 @@ def build_record(
     )
     put_verdict(record, result, aborted=start.get(ABORTED, ()))
     if account.damaged and not account.intended:
-        record["sessions"] = record["funnel"] = {}  # not known, which is not none
+        record["sessions"] = record["funnel"] = {}  # unknown, which is not zero
     return record
 
 
 def write_record(directory: Path, record: dict[str, Any]) -> Path:
-    """Write ``run.json`` in one step, so that nobody ever reads a half of it. Raises OSError.
+    """Write ``run.json`` in one step, so that no reader sees half of it. Raises OSError.
 
-    A record that does not keep to its published shape is a mistake of ours; it is kept all the
-    same, and says so.
+    A record that does not match its published schema is an error of the harness; it is written
+    nevertheless, with a note.
     """
     from pydantic import ValidationError
 
@@ -270,7 +271,7 @@ def sessions_block(account: Account) -> dict[str, Any]:
 
 
 def _funnel(account: Account, measured: Measurements) -> dict[str, int]:
-    """How many sessions came as far as each step."""
+    """How many sessions reached each step."""
     configured = with_warm_up(measured.outcomes, "session_open").get(Outcome.OK, 0)
     return {
         "intended": account.intended,
@@ -285,7 +286,7 @@ def _funnel(account: Account, measured: Measurements) -> dict[str, int]:
 
 
 def _replies(measured: Measurements) -> dict[str, int]:
-    """Messages of the other side: how many came, and how often one was waited for in vain."""
+    """Messages of the other side: how many came, and how many waits for one were in vain."""
     awaited = with_warm_up(measured.outcomes, "reply")
     return {
         "received": measured.counts.get(REPLIES_RECEIVED, 0),
@@ -313,7 +314,7 @@ DECLARE = (
     "messages; expect_reply=False for what needs no answer"
 )
 WAIT_LONGER = "; a longer --turn-silence if an answer's messages come further apart than that"
-"""What else may help where guests wait for whole answers: what comes after one makes it unsure."""
+"""Added if guests wait for whole turns: a message after the end of a turn makes it ambiguous."""
 
 
 def questions_block(
@@ -337,8 +338,8 @@ def questions_block(
     block["heard_more"] = counts.get(HEARD, 0)
     block["doubtful_because"] = (
         f"{block['heard_more']:,} of {block['listened']:,} guests who stayed silent before they "
-        "left heard a message that answers nothing they had asked: answers may have been taken for "
-        "others'"
+        "left heard a message that answers nothing they had asked: answers may have been matched "
+        "to the wrong questions"
         if block["heard_more"]
         else ""
     )
@@ -349,7 +350,7 @@ def questions_block(
 
 
 def _advice(block: Mapping[str, Any], *, by_turns: bool) -> str:
-    """What to do where answers and questions do not match one to one; empty where they do.
+    """What to do if answers and questions do not match one to one; empty if they do.
 
     ``by_turns``: the guests waited for all of each answer, however many messages it had.
     """
@@ -396,7 +397,7 @@ def _most_first(counts: Mapping[str, int], name: str) -> list[dict[str, Any]]:
 
 
 def mix_block(counts: Mapping[str, int], shares: Mapping[str, float]) -> dict[str, Any]:
-    """The record's ``mix``: guests that came of each class, and the share asked for if any was."""
+    """The record's ``mix``: the guests of each class that came, and the share asked for, if any."""
     came = by_reason(counts, GUESTS_OF)
     return {
         name: {"came": came.get(name, 0), "share_asked_for": shares.get(name)}
@@ -405,7 +406,7 @@ def mix_block(counts: Mapping[str, int], shares: Mapping[str, float]) -> dict[st
 
 
 def operations_of(measured: Measurements, beginning: str = "") -> dict[str, Any]:
-    """Of what is judged, or of what began in the warm-up, as ``beginning`` says."""
+    """The figures of the judged operations or, by ``beginning``, of those begun in the warm-up."""
     blocks = {}
     for name in OPERATIONS:
         recorded = beginning + name
@@ -424,7 +425,7 @@ def operations_of(measured: Measurements, beginning: str = "") -> dict[str, Any]
 def operation_block(
     outcomes: Mapping[str, int], service: Tried, corrected: Tried
 ) -> dict[str, Any]:
-    """An operation's figures as they stand in a record."""
+    """An operation's figures in the form of a record."""
     return {
         "count": sum(outcomes.values()),
         "outcomes": dict(outcomes),
@@ -437,7 +438,7 @@ def operation_block(
 
 
 def times_block(tried: Tried) -> dict[str, Any]:
-    """Percentiles over all that was tried; ``lower_bounds`` names those that are no more."""
+    """Percentiles over all that was tried; ``lower_bounds`` names those that are lower bounds."""
     figures = {name: tried.at(percent) for name, percent in QUANTILES.items()}
     block: dict[str, Any] = {name: figure.ms for name, figure in figures.items()}
     block["mean"] = None if tried.without or not tried.came else tried.exact().mean_ms
@@ -449,7 +450,7 @@ def times_block(tried: Tried) -> dict[str, Any]:
 
 
 def percentile_of(measured: Measurements) -> Percentile:
-    """How the gate asks for any percentile of a run."""
+    """The function by which the gate gets any percentile of a run."""
 
     def percentile(operation: str, kind: Kind, percent: float) -> Time:
         return measured.tried(operation, corrected=kind is Kind.CORRECTED).at(percent)
@@ -496,10 +497,10 @@ def _times(start: dict[str, Any], intervals: list[Interval]) -> dict[str, Any]:
 
 
 def put_verdict(record: dict[str, Any], result: GateResult, *, aborted: Sequence[str] = ()) -> None:
-    """Write what the gate says into a record, with its exit code.
+    """Write the gate's result into a record, with its exit code.
 
-    A run that an objective stopped early (``aborted`` says which) does not pass any more, even
-    if the end of the run brought that figure back within its limit, or left too little to judge.
+    A run that an objective stopped early (``aborted`` names it) can't pass any more, even if the
+    figure was back within its limit at the end, or too little was left to judge.
     """
     verdict = Verdict.FAIL if aborted and result.verdict in NOT_MISSED else result.verdict
     record["objectives"] = [judgement.as_dict() for judgement in result.judgements]
@@ -521,7 +522,7 @@ def _invalid(
     reasons = [*account.damaged, *([incomplete] if incomplete else [])]
     if account.workers_lost:
         reasons.append(
-            f"{account.workers_lost} of {account.workers} processes ended without an orderly end"
+            f"{account.workers_lost} of {account.workers} processes did not end properly"
         )
     if not account.balanced:
         reasons.append("the account of sessions does not add up")
@@ -542,7 +543,7 @@ def _invalid(
 
 
 def declare_invalid(record: dict[str, Any], why: str) -> None:
-    """Something that came up after the gate has judged makes the run INVALID."""
+    """Make the run INVALID for a reason that came up after the gate has judged it."""
     record["verdict"] = str(Verdict.INVALID)
     record["invalid_because"] = [*record.get("invalid_because", ()), why]
     record["reasons"] = [why, *record["reasons"]]
@@ -550,25 +551,25 @@ def declare_invalid(record: dict[str, Any], why: str) -> None:
 
 
 def exit_code_of(record: Mapping[str, Any]) -> ExitCode:
-    """The process exit code of a record; leftovers weigh most (see ``harness.errors``)."""
+    """The exit code for a record; leftovers come first (see ``harness.errors``)."""
     if sessions_as_left(record).get("leftover"):
         return ExitCode.LEFTOVERS
     return EXIT_CODES[Verdict(record["verdict"])]
 
 
 def sessions_as_left(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The account when the run had ended, before any sweep or audit."""
+    """The account of sessions at the end of the run, before any sweep or audit."""
     at_end: dict[str, Any] | None = record.get("sessions_at_end")
     return at_end if at_end is not None else dict(record.get("sessions") or {})
 
 
 def record_of_nothing(directory: Path, *why: str) -> dict[str, Any]:
-    """The record of a run whose files can't be read, so that there is one all the same.
+    """A minimal record for a run whose files can't be read.
 
-    What the ledger says of leftovers is in it, if that at least can be read.
+    It has the leftovers of the ledger, if that can be read.
     """
     sessions: dict[str, Any] = {}
-    with suppress(Exception):  # whatever is wrong, it has been said why there is no more
+    with suppress(Exception):  # the reasons given say already that more can't be read
         account = read_account(directory)
         if account.intended or not account.damaged:
             sessions = sessions_block(account)

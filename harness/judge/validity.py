@@ -1,19 +1,19 @@
-"""Can a run be judged at all? Was the load given that was asked for, and is the record whole?
+"""Can a run be judged at all? Did it offer the load that was asked for, and is its record complete?
 
-A verdict on the service rests on the load: half of the guests are served twice as well. So a run
-is INVALID whose arrivals were dropped or late, whose slots were gone, whose schedule was cut or
-whose mix was another one, unless an objective says what to make of that.
+A verdict on the service depends on the load: half as many guests are served better. So a run is
+INVALID if arrivals were dropped or late, slots were gone, the schedule was cut, or the mix was
+different, unless an objective covers that.
 
-Each process writes what it has measured once an interval. Where one is missing, or stands for a
-much longer time than it should, what was measured then is not known well enough to be judged.
+Each process writes its measurements once an interval. If an interval is missing, or is much longer
+than it should be, the figures of that time are not known well enough to be judged.
 
 The area under the occupancy must agree with the arrivals times the length of the sessions that
-ended. That is bookkeeping, not a test of Little's law whose form it has: it finds guests who were
-counted twice, or never left.
+ended. It has the form of Little's law but is bookkeeping, not a test of that law: it finds guests
+who were counted twice, or never left.
 
 The master of a distributed run writes ``shares.json`` when the share of the workers changes:
 ``{"changes": [{"at": ..., "first": arrival, "workers": [...]}], "gone": {worker: arrivals}}``,
-where ``gone`` says how many arrivals were a worker's until it had no part in the schedule any more.
+where ``gone`` has the number of arrivals that a worker was given before it lost its share.
 """
 
 from collections import Counter
@@ -43,14 +43,14 @@ from harness.rundir.layout import (
 from harness.units import duration_text
 
 ALLOWED = 0.01
-"""Of the arrivals: so many may be dropped or late, or not have come due before the end."""
+"""Share of the arrivals that may be dropped or late, or not be due before the end."""
 MOST_EMPTY = 0.05
-"""Of the time of a closed workload's slots, the highest rate may keep them empty for so much: to
-fill them at the start takes a while."""
+"""Share of the time for which the highest rate may keep a closed workload's slots empty: filling
+them at the start takes a while."""
 NOT_OFFERED = "the load asked for was not offered: "
 ENDED_EARLY_S = 2.0
-"""A closed workload that ends by so much before its time was cut. How long it ran is known to an
-interval at each end, and these last a second."""
+"""A closed workload that ends this much early was cut. Its length is known to one interval (a
+second) at each end."""
 CUT_BY = (
     (ENDED_BY_HAND, "by hand"),
     (ENDED_FOR_WINDOW, "for the end of the target's window"),
@@ -58,7 +58,7 @@ CUT_BY = (
 )
 """Keys of ``start.json`` that say why a run was ended early."""
 DECIDED_BY = (ABORTED, ENDED_BY_SEARCH)
-"""Keys of ``start.json`` with which the end of a run is no cut: an objective or a search did it."""
+"""Keys of ``start.json`` by which an objective or a search ended the run: that is no cut."""
 
 
 def not_offered(
@@ -70,12 +70,12 @@ def not_offered(
     never_asked: Mapping[str, int] = MappingProxyType({}),
     lost: int = 0,
 ) -> list[str]:
-    """Why the load of a run that is over was not what its locustfile and options ask for.
+    """Why the load of a finished run was not the one that its locustfile and options ask for.
 
-    ``arrivals`` are the counts of all processes, lost ones included; ``judged_counters`` are those
-    that an objective of the run names: it says what may be dropped or late then. ``never_asked``
-    are arrivals that were turned away because no slot of their class asked for one, by class;
-    ``lost`` are those among the dropped that were a lost process's to start.
+    ``arrivals`` are the counts of all processes, including lost ones. ``judged_counters`` are those
+    that an objective of the run names: it then limits how many may be dropped or late.
+    ``never_asked`` are, by class, arrivals that were turned away because no slot of the class asked
+    for one. ``lost`` is the number of dropped arrivals that belonged to a lost process.
     """
     ran = _ran_s(intervals)
     reasons = [
@@ -128,7 +128,8 @@ def _paused(arrivals: Mapping[str, int], judged: Collection[str]) -> str:
 
 
 def _stood_paused(start: Mapping[str, Any], intervals: Sequence[Interval]) -> str:
-    """Nothing comes due in a closed workload: its pause is told by its length, to an interval."""
+    """A closed workload has no due arrivals, so its pause is reported by its length (to one
+    interval)."""
     if start.get("schedule"):
         return ""
     lengths: dict[str, dict[str, float]] = {}
@@ -183,7 +184,7 @@ def _cut(start: Mapping[str, Any], arrivals: Mapping[str, int], ran_s: float) ->
     run_time_s = (start.get("options") or {}).get("run_time_s")
     by = next((words for key, words in CUT_BY if start.get(key)), "")
     if planned.get("count") == 0:
-        return ""  # chance drew no arrival: the whole schedule was offered, and nothing measured
+        return ""  # the schedule drew no arrival by chance: all of it was offered
     if count := planned.get("count"):
         came = arrivals.get("due", 0)
         length_s = float(planned["duration_s"])
@@ -198,19 +199,19 @@ def _cut(start: Mapping[str, Any], arrivals: Mapping[str, int], ran_s: float) ->
         )
     if arrivals.get("at_cap"):
         return ""  # that is why it ended
-    if arrivals.get("slots_done"):  # each row of a script was used once: that is all there is
+    if arrivals.get("slots_done"):  # each row of a script was used once: nothing is left to do
         return ""
     if run_time_s is None or ran_s >= run_time_s - ENDED_EARLY_S:
         return ""
-    # Nobody need have ended it: the guests may have been late to come.
+    # It may not have been ended early: the guests may have come late.
     how = f"the run was ended {by} after" if by else "guests could come for only"
     return f"{how} {duration_text(round(ran_s, 1))} of {duration_text(run_time_s)}"
 
 
 def _ran_s(intervals: Iterable[Interval]) -> float:
-    """How long guests could come, in seconds, to an interval: until the first of the way out.
+    """How long guests could come, in seconds (to one interval): until the run began to end.
 
-    An interval says what the phase was at its end.
+    An interval has the phase at its end.
     """
     first, last = float("inf"), float("-inf")
     coming: dict[str, bool] = {}
@@ -224,7 +225,7 @@ def _ran_s(intervals: Iterable[Interval]) -> float:
 
 SPARE_S = 5.0
 TIMES = 3
-"""An interval may be so much longer than it should: a busy machine is no gap."""
+"""An interval may be this many times too long: a busy machine is no gap."""
 
 
 def gaps(intervals: Iterable[Interval]) -> list[str]:
@@ -240,9 +241,9 @@ def gaps(intervals: Iterable[Interval]) -> list[str]:
 
 
 def _longest_s(intervals: Sequence[Interval]) -> float:
-    """Of the gaps of one process; 0 when there is none."""
+    """The longest gap of one process in seconds; 0 if there is none."""
     began_s = intervals[0].ended_s - intervals[0].length_s
-    # By the ends, so that a hole and an interval that is too long are the same thing.
+    # Measured between the ends, so that a missing interval and a too long one are the same.
     steps = pairwise([began_s, *(one.ended_s for one in intervals)])
     too_long_s = (
         ended_s - before_s
@@ -253,7 +254,7 @@ def _longest_s(intervals: Sequence[Interval]) -> float:
 
 
 def left_out(damaged: Sequence[str]) -> list[str]:
-    """What to say of lines that could not be read, each given as ``FILE:LINE: why``."""
+    """Sentences about lines that could not be read, each given as ``FILE:LINE: why``."""
     files: dict[str, list[str]] = {}
     for text in damaged:
         files.setdefault(text.partition(":")[0], []).append(text)
@@ -265,11 +266,11 @@ def left_out(damaged: Sequence[str]) -> list[str]:
 
 
 CHANCE = 1e-5
-"""A mix that comes by chance less often than this is not the one that was asked for."""
+"""A mix with a lower probability is not the one that was asked for."""
 
 
 def mix_complaints(block: Mapping[str, Any]) -> list[str]:
-    """Why a run is INVALID for its mix; empty where it is within chance."""
+    """Why a run is INVALID for its mix; empty if the mix is within chance."""
     shares = {name: one["share_asked_for"] for name, one in block.items()}
     whole = sum(one["came"] for one in block.values())
     if len(block) < 2 or not whole or None in shares.values():
@@ -283,23 +284,23 @@ def mix_complaints(block: Mapping[str, Any]) -> list[str]:
 
 
 def chance_of(count: int, whole: int, share: float) -> float:
-    """How probable a count as far off as this one is, on its side, among independent draws."""
+    """The probability of a count at least as far off on the same side, in independent draws."""
     if not 0 < share < 1:
         return 1.0 if count == whole * share else 0.0
-    if count >= whole * share:  # as probable as so few of the others
+    if count >= whole * share:  # the same as that few of the others
         count, share = whole - count, 1 - share
     return min(1.0, 2 * at_most(count, whole, share))
 
 
 TOLERANCE = 0.05
 ENOUGH = 20
-"""Sessions below which one cut short at the end weighs too much to say anything."""
+"""With fewer sessions, one that is cut short at the end weighs too much for the check."""
 
 
 def check_little(intervals: Iterable[Interval], duration_s: float | None) -> dict[str, Any] | None:
-    """Both sides of the law over the whole run, and how far they are apart (a share).
+    """Both sides of the law over the whole run, and their difference (a share).
 
-    None where too few sessions ended, or where the run was written before this was counted.
+    None if too few sessions ended, or if an older version wrote the run without these counts.
     """
     last: dict[str, Interval] = {}
     started = 0
@@ -325,7 +326,7 @@ def check_little(intervals: Iterable[Interval], duration_s: float | None) -> dic
 
 
 def broken(little: dict[str, Any] | None) -> str:
-    """The sentence for a run whose figures break the law; empty when they don't."""
+    """The sentence for a run whose figures break the law; empty if they do not."""
     if little is None or little["off"] <= TOLERANCE:
         return ""
     return (
@@ -343,7 +344,7 @@ def write_shares(
 
 
 def gone_workers(directory: Path) -> dict[str, int]:
-    """How many arrivals were to be started by each worker that is gone. Raises ConfigError."""
+    """The number of arrivals that each lost worker was to start. Raises ConfigError."""
     path = RunDirectory(directory).shares
     if not path.exists():
         return {}
@@ -355,10 +356,10 @@ def gone_workers(directory: Path) -> dict[str, int]:
 
 
 def lost_arrivals(directory: Path, intervals: Sequence[Interval]) -> dict[str, int]:
-    """What to add to the counts ``due`` and ``dropped`` for workers that are gone.
+    """What must be added to the counts ``due`` and ``dropped`` for lost workers.
 
-    An arrival of theirs that is in no interval as started or dropped was never started, as far as
-    anybody can know. Raises ConfigError when the file can't be read.
+    An arrival of theirs that no interval shows as started or dropped counts as never started.
+    Raises ConfigError if the file can't be read.
     """
     gone = gone_workers(directory)
     if not gone:
@@ -413,7 +414,7 @@ def not_judged(operations: Mapping[str, Any], objectives: Iterable[Objective]) -
 
 
 def story_error_reasons(block: list[dict[str, Any]]) -> list[str]:
-    """One for each kind and place."""
+    """A reason for each kind and place of error."""
     return [
         f"{_times(entry['count'])} a story of the locustfile ended by an error of its own: "
         f"{entry['what']} (Locust's log has the whole of it)"

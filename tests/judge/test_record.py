@@ -140,7 +140,7 @@ def test_nothing_measured_is_no_pass(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("how", "why"),
     [
-        ({"ended": False}, "1 of 1 processes ended without an orderly end"),
+        ({"ended": False}, "1 of 1 processes did not end properly"),
         ({"lag_ms": int(LATE_MS) + 50}, "the generator lagged: w was later than 100 ms in 100"),
         ({"measured": False}, "no measurements beside ledger-w.sqlite"),
     ],

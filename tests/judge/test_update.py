@@ -61,7 +61,7 @@ def test_a_killed_run_gets_its_record_from_whoever_looks_first(tmp_path: Path) -
     assert not make_end_of_killed(tmp_path)
     assert end_of_killed(tmp_path) == ""
     (tmp_path / "run.json").unlink()
-    assert end_of_killed(tmp_path) == "its record was made now, of what it had written"
+    assert end_of_killed(tmp_path) == "its record was made now, from the files that it had written"
     for left in read_leftovers(tmp_path):
         settle(left, "sweep: cleared")
     after = bring_up_to_date(tmp_path, "sweep", sweep_block(1, 0, by="harness sweep"))
