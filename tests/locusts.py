@@ -40,6 +40,31 @@ def locustfile(directory: Path, *, messages: int = 2, think: str = "10ms", more:
     return path
 
 
+INSPECT = """
+import os, sys
+from harness.load.__main__ import main
+
+answers = os.dup(1)
+for file in sys.argv[1:]:
+    os.dup2(answers, 1)
+    main(file)
+"""
+
+
+def inspect_each(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """What is in each locustfile: by a child of one process, which has imported Locust once."""
+    done = subprocess.run(
+        [sys.executable, "-c", INSPECT, *files],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
 def environment_for(directory: Path, target: str, **more: str) -> dict[str, str]:
     """What Locust finds in its environment."""
     return {

@@ -4,7 +4,6 @@ import json
 import shlex
 import shutil
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -12,21 +11,13 @@ from typing import Any
 import pytest
 import yaml
 from docs.manual import ROOT, Example, examples
+from locusts import inspect_each
 from processes import harness
 
 from harness.config.target import read_targets
 from harness.judge.objective import parse_objectives
 from harness.simulator.dialogue import read_dialogue
 
-INSPECT = """
-import os, sys
-from harness.load.__main__ import main
-
-answers = os.dup(1)
-for file in sys.argv[1:]:
-    os.dup2(answers, 1)
-    main(file)
-"""
 SLO = 'objectives = ["leftovers == 0"]\n'
 
 
@@ -45,16 +36,7 @@ def inspected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
     files = [tmp_path_factory.mktemp("example") / "example.py" for _ in texts]
     for file, text in zip(files, texts, strict=True):
         file.write_text(text)
-    done = subprocess.run(
-        [sys.executable, "-c", INSPECT, *files],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    found = map(json.loads, done.stdout.splitlines())
-    return dict(zip(texts, found, strict=True))
+    return dict(zip(texts, inspect_each(files), strict=True))
 
 
 @pytest.mark.process  # Locust patches the process that imports it

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from locusts import ROOT
+from locusts import ROOT, inspect_each
 
 pytestmark = pytest.mark.process
 
@@ -51,36 +51,45 @@ def test_an_occupancy_sets_the_schedule_aside() -> None:
     assert "HARNESS_OCCUPANCY: expected a number of guests at once" in wrong["error"]
 
 
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("\nimport nothing_like_it\n", "bad.py:2: ModuleNotFoundError"),
-        pytest.param("def broken(:\n", "bad.py:1: ", marks=pytest.mark.long),
-        pytest.param("x = 1\n", "no class inherits from GuestUser", marks=pytest.mark.long),
-        (
-            "from harness.load import GuestUser, objective\n\nobjective('rply p95 < 5s')\n",
-            "bad.py:3: objective",
-        ),
-        (
-            "from harness.load import *\nclass S(ArrivalShape):\n"
-            "    arrivals = ramp(per_minute=(5, -1), over='1m')\n",
-            "bad.py:3: ramp()",
-        ),
-        (
-            "from harness.load import *\nclass G(GuestUser): pass\nclass S(ArrivalShape): pass\n",
-            "S.arrivals: expected a schedule",
-        ),
-        (
-            "from harness.load import *\nclass G(GuestUser): pass\n"
-            "class A(ArrivalShape):\n    arrivals = steady(per_minute=5, over='1m')\n"
-            "class B(A): pass\n",
-            "bad.py: there are 2 shapes (A, B), a run has one",
-        ),
-    ],
-)
-def test_what_is_wrong_with_a_file_is_one_sentence(tmp_path: Path, text: str, why: str) -> None:
-    path = tmp_path / "bad.py"
-    path.write_text(text)
-    found = inspect(path)
-    assert why in found["error"]
-    assert "\n" not in found["error"]
+WRONG = [
+    ("\nimport nothing_like_it\n", "bad.py:2: ModuleNotFoundError"),
+    ("def broken(:\n", "bad.py:1: "),
+    ("x = 1\n", "no class inherits from GuestUser"),
+    (
+        "from harness.load import GuestUser, objective\n\nobjective('rply p95 < 5s')\n",
+        "bad.py:3: objective",
+    ),
+    (
+        "from harness.load import *\nclass S(ArrivalShape):\n"
+        "    arrivals = ramp(per_minute=(5, -1), over='1m')\n",
+        "bad.py:3: ramp()",
+    ),
+    (
+        "from harness.load import *\nclass G(GuestUser): pass\nclass S(ArrivalShape): pass\n",
+        "S.arrivals: expected a schedule",
+    ),
+    (
+        "from harness.load import *\nclass G(GuestUser): pass\n"
+        "class A(ArrivalShape):\n    arrivals = steady(per_minute=5, over='1m')\n"
+        "class B(A): pass\n",
+        "bad.py: there are 2 shapes (A, B), a run has one",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def wrong(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What is said of each wrong file, by its text."""
+    files = [tmp_path_factory.mktemp("wrong") / "bad.py" for _ in WRONG]
+    for file, (text, _) in zip(files, WRONG, strict=True):
+        file.write_text(text)
+    found = inspect_each(files)
+    return {text: one for (text, _), one in zip(WRONG, found, strict=True)}
+
+
+@pytest.mark.parametrize(("text", "why"), WRONG)
+def test_what_is_wrong_with_a_file_is_one_sentence(
+    text: str, why: str, wrong: dict[str, dict[str, Any]]
+) -> None:
+    assert why in wrong[text]["error"]
+    assert "\n" not in wrong[text]["error"]
