@@ -56,7 +56,7 @@ _LONG = struct.Struct(">BBQ4s").pack
 _MOST_FRAGMENTS = 4096
 """Of one message: also an empty fragment costs something, and nothing else bounds them."""
 _MASKS_AT_ONCE = 512
-QUIET = logging.getLogger("harness.transport")
+QUIET = logging.getLogger("harness.transport.websockets")
 QUIET.setLevel(logging.CRITICAL)  # the library would log each frame, and with it tokens
 _masks: list[bytes] = []
 """Masks have to be unpredictable, so they come from the system, but many in one call."""
