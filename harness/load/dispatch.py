@@ -1,10 +1,11 @@
-"""Who may come in, and when: the schedule or a free slot, the cap on sessions, a pause, the end.
+"""Which guests may come in, and when: by the schedule or a free slot, the cap on sessions, a pause,
+and the end of the run.
 
-An arrival that comes due goes to the slot of its class that has been free for longest. When none
-is free it waits for one, and starts late or is dropped. Its class is drawn by weight: if it went
-to whichever slot is free, the class with the shortest stories would get more than its weight.
+A due arrival goes to the slot of its class that has been free for longest. If none is free, it
+waits for one, and starts late or is dropped. Its class is drawn by weight: if it went to any free
+slot, the class with the shortest stories would get more than its weight.
 
-The occupancy is how many guests are in session, and how long each is.
+The occupancy is the number of guests in session; the length of each session is counted too.
 """
 
 from collections import Counter, deque
@@ -24,7 +25,7 @@ from harness.measure.model import Section, counters_of
 from harness.workload.schedule import Piece, Schedule, Share
 
 SENT_AT_ONCE = 50
-"""Free slots that are ended in one turn of the event loop: about 2 ms of work, mostly Locust's."""
+"""How many free slots are ended in one turn of the event loop: about 2 ms, mostly in Locust."""
 SENT_EVERY_S = 0.001
 
 
@@ -32,10 +33,10 @@ SENT_EVERY_S = 0.001
 class Counts:
     """Arrivals so far: due by now, started (of those late), dropped, not wanted in a pause.
 
-    ``no_slot`` are those that were late or dropped because no slot was free when they were due;
-    ``slots_gone`` are slots that ended for good, though nobody had asked them to, ``slots_done``
-    those that had nothing more to do; ``at_cap`` is 1 once the cap on sessions has turned one away;
-    ``held_ms`` is how long slots of a closed workload stood empty for the highest rate.
+    ``no_slot`` counts those that were late or dropped because no slot was free when they were due.
+    ``slots_gone`` are slots that ended for good without being asked to, ``slots_done`` those that
+    had nothing more to do. ``at_cap`` is 1 once the cap on sessions has turned one away.
+    ``held_ms`` is how long the highest rate kept slots of a closed workload empty.
     """
 
     due: int = 0
@@ -51,10 +52,10 @@ class Counts:
 
 
 class Arrivals:
-    """The arrivals of one process; ``share`` says which of the schedule's are its own.
+    """The arrivals of one process; ``share`` says which arrivals of the schedule it has.
 
-    ``until`` is the first arrival that it may not start yet: a worker holds a lease on its share
-    which its master extends, so that a worker that was given up can't start what others do now.
+    ``until`` is the first arrival that it may not start yet: the master extends a worker's lease on
+    its share, so that a worker that was given up can't start arrivals that others start now.
     """
 
     def __init__(
@@ -80,11 +81,11 @@ class Arrivals:
         self._granted: list[Piece] = []
         """the share that the master gave last"""
         self.paused = False
-        """while it is set, arrivals that come due are passed by"""
+        """while it is set, due arrivals are skipped"""
         self.counts = Counts()
 
     def due_next_ns(self) -> int | None:
-        """When the next arrival that may be started is due; None: none, or not to be known yet."""
+        """When the next arrival that may be started is due; None: there is none, or unknown."""
         if self._next is None or self._next >= self._until or self._closed:
             return None
         if self._next_due_ns is None:
@@ -92,8 +93,8 @@ class Arrivals:
         return self._next_due_ns
 
     def take(self, now_ns: int) -> int | None:
-        """The due time of an arrival that is due by now and can still be started; None: there is
-        none. Those that are too late to start are dropped on the way.
+        """The due time of an arrival that is due now and can still be started; None if there is
+        none. Arrivals that are too late to start are dropped on the way.
         """
         while (due_ns := self.due_next_ns()) is not None and due_ns <= now_ns:
             assert self._next is not None
@@ -110,7 +111,7 @@ class Arrivals:
 
     @property
     def over(self) -> bool:
-        """Whether no arrival of this process's share is to come any more."""
+        """Whether all arrivals of this process's share are over."""
         return self._next is None
 
     def is_late(self, due_ns: int, now_ns: int) -> bool:
@@ -118,9 +119,9 @@ class Arrivals:
         return now_ns - due_ns > self._late_ns
 
     def drop_overdue(self, due_ns: int, now_ns: int, *, slot_free: bool) -> bool:
-        """Drop an arrival that was taken, if it is too late to start it; whether it was.
+        """Drop an arrival that was taken, if it is too late to start it; returns whether it was.
 
-        Where no slot was free, that was the reason.
+        ``slot_free``: whether a slot was free; if none was, that is counted as the reason.
         """
         if now_ns - due_ns <= self._drop_ns:
             return False
@@ -130,7 +131,7 @@ class Arrivals:
         return True
 
     def take_passed(self, now_ns: int) -> None:
-        """In a pause: pass by what has come due, also when no slot asks for it."""
+        """In a pause, skip the due arrivals, also when no slot asks for one."""
         if self.paused:
             self.take(now_ns)
 
@@ -154,12 +155,12 @@ class Arrivals:
         return kept
 
     def move(self, start_ns: int) -> None:
-        """Set when the schedule began; only for a worker that has had no share of it so far."""
+        """Set the start time of the schedule; only for a worker without a share so far."""
         self._start_ns = start_ns
         self._next_due_ns = None
 
     def pass_time(self, now_ns: int) -> None:
-        """Bring the count of what is due up to date, as far as it is certain to be ours."""
+        """Update the count of due arrivals, as far as they are certainly this process's."""
         after = self._share.after(self._passed)
         while after is not None and after < self._until and self._due_ns(after) <= now_ns:
             self._passed = after
@@ -167,10 +168,10 @@ class Arrivals:
             after = self._share.after(after)
 
     def close(self, now_ns: int, *, short: int = 0) -> None:
-        """The end of arrivals: what was due and has not been started is dropped, or was paused;
-        ``short`` of that for want of a slot.
+        """End the arrivals: those that were due and not started count as dropped, or as paused;
+        ``short`` of them for want of a slot.
 
-        An arrival due at this very moment was not turned away: it counts as not due any more.
+        An arrival that is due at this very moment was not turned away: it counts as not due.
         """
         self.take_passed(now_ns)
         self._closed = True
@@ -205,16 +206,17 @@ class Slots:
         self._sender: Greenlet[..., None] | None = None
 
     def next_arrival(self, user: Any = None) -> int:
-        """Wait for the next arrival of this slot; when it was due. Raises StopUser at the end.
+        """Wait for the next arrival of this slot; returns when it was due. Raises StopUser at the
+        end.
 
-        ``user`` is the slot's Locust user: one that Locust is taking away gets no arrival.
+        ``user`` is the slot's Locust user: a user that Locust is removing gets no arrival.
         """
         if self._stopped or _leaving(user):
             raise StopUser
         kind = "" if self._mix is None else type(user).__name__
         free = self._free.setdefault(kind, deque())
         now_ns = monotonic_ns()
-        # Those that wait in the queue would have been handed what was due before.
+        # Slots that wait in the queue would already have been given an earlier arrival.
         due_ns = self._next_of(kind, now_ns, slot_free=bool(free))
         if due_ns is not None:
             return due_ns
@@ -266,11 +268,11 @@ class Slots:
 
     @property
     def to_spare(self) -> bool:
-        """Whether slots of every kind wait for an arrival: the next one of any has room."""
+        """Whether slots of every class are free, so that the next arrival of any class has room."""
         return bool(self._free) and all(self._free.values())
 
     def look_again(self) -> None:
-        """What is to come has changed, or a user is leaving, or a second has passed."""
+        """Check again: the share has changed, a user is leaving, or a second has passed."""
         for free in self._free.values():
             for place, user in list(free):
                 if _leaving(user):
@@ -280,7 +282,7 @@ class Slots:
         self._changed.set()
 
     def pause(self, on: bool) -> None:
-        """What waits for a slot as a pause begins, or comes due in it, is not wanted any more."""
+        """Arrivals that wait for a slot when a pause begins, or are due in it, are skipped."""
         if on:
             self._take_due(monotonic_ns())
             for waiting in self._waiting.values():
@@ -290,7 +292,7 @@ class Slots:
         self.arrivals.paused = on
 
     def stop(self) -> None:
-        """No more arrivals: a greenlet sends home all that wait; ``sent_home`` awaits it."""
+        """No more arrivals: a greenlet ends all waiting slots; ``sent_home`` waits for it."""
         self._stopped = True
         self._waker.kill(block=False)
         self._sender = gevent.spawn(self._send_home)
@@ -301,7 +303,7 @@ class Slots:
             self._sender.join()
 
     def _send_home(self) -> None:
-        # A spike has slots by the thousand: ended all at once, they would hold up those in session.
+        # A spike has thousands of slots: ended all at once, they would stall the guests in session.
         for free in self._free.values():
             while free:
                 for _ in range(min(SENT_AT_ONCE, len(free))):
@@ -347,7 +349,7 @@ class Slots:
         return None
 
     def _drop_overdue(self, now_ns: int) -> None:
-        """What has waited for too long is dropped now, and not only when a slot asks."""
+        """Drop arrivals that have waited for too long now, not only when a slot asks."""
         for kind, waiting in self._waiting.items():
             free = bool(self._free.get(kind))
             while waiting and self.arrivals.drop_overdue(waiting[0], now_ns, slot_free=free):
@@ -362,20 +364,20 @@ def _leaving(user: Any) -> bool:
 
 
 def _take_turn() -> None:
-    """Go on later, in turn with others.
+    """Let other greenlets run first.
 
-    An event wakes all who wait for it in one turn of the loop: slots by the thousand would hold up
-    the guests in session. What is due on the loop runs only until others have to have it.
+    An event wakes all its waiters in one turn of the loop: thousands of slots would stall the
+    guests in session. The loop runs callbacks only until it must serve others.
     """
     gevent.sleep(0)
 
 
 class Dispatcher:
-    """Of one process. ``arrivals`` are those of an open workload; without them it is closed.
+    """Lets the guests of one process come in. Without ``arrivals`` the workload is closed.
 
     ``max_sessions`` and ``max_per_s`` are this process's part of the cap on sessions and of the
-    highest rate, where there are such: what the guard asks of a schedule is kept here by a closed
-    workload, which has none.
+    highest rate, if there are such limits. (For an open workload the guard has checked the
+    schedule; a closed workload has none, so it is limited here.)
     """
 
     def __init__(
@@ -390,7 +392,7 @@ class Dispatcher:
         self.slots = None if arrivals is None else Slots(arrivals, mix)
         self.counts = Counts() if arrivals is None else arrivals.counts
         self.begun = 0
-        """guests who have come in; slots that wait for one don't count"""
+        """guests who have come in (slots that wait for one do not count)"""
         self._spacing_ns = int(1e9 / max_per_s) if max_per_s and arrivals is None else 0
         self._next_ns = 0
         self._max_sessions = max_sessions
@@ -403,18 +405,18 @@ class Dispatcher:
 
     @property
     def shut(self) -> bool:
-        """Whether nobody comes in any more."""
+        """Whether no guest may come in any more."""
         return self._shut.is_set()
 
     def next_arrival(self, user: Any = None) -> int:
-        """Wait for the next guest of a slot (a Locust user); the due time (monotonic ns).
+        """Wait for the next guest of a slot (a Locust user); returns the due time (monotonic ns).
 
-        Raises StopUser when there is none any more.
+        Raises StopUser if no guest comes any more.
         """
         while self.slots is None and not self._going.is_set():  # while the run is paused
             self._going.wait()
             _take_turn()
-        # Between this look at the cap and the counting nobody else may have a turn.
+        # No other greenlet may run between this check of the cap and the counting.
         if self._max_sessions is not None and self._admitted >= self._max_sessions:
             if not self.counts.at_cap:
                 LOG.info("the cap of %s sessions is reached", self._max_sessions)
@@ -439,16 +441,16 @@ class Dispatcher:
 
     @property
     def over(self) -> bool:
-        """Whether nobody can come any more: the cap is reached, or the whole schedule is behind us
-        and nobody waits for a slot."""
+        """Whether no guest can come any more: the cap is reached, or the schedule is over and no
+        arrival waits for a slot."""
         if self.counts.at_cap or self.slots is None:
             return bool(self.counts.at_cap)
         return self.slots.arrivals.over and not self.slots.any_waiting
 
     def _keep_rate(self) -> None:
-        """Guests of a closed workload come one after the other, at the highest rate at most.
+        """Keep the guests of a closed workload within the highest rate.
 
-        Raises StopUser when the end comes first.
+        Raises StopUser if the run ends first.
         """
         if not self._spacing_ns:
             return
@@ -461,7 +463,7 @@ class Dispatcher:
             if self._shut.wait((at_ns - now_ns) / 1e9):
                 _take_turn()
                 raise StopUser
-        finally:  # also where Locust takes the slot away
+        finally:  # also if Locust removes the slot
             self.counts.held_ms += (monotonic_ns() - now_ns) // 1_000_000
 
     def pause(self, on: bool) -> None:
@@ -474,27 +476,28 @@ class Dispatcher:
             self._going.set()
 
     def close(self) -> dict[str, int]:
-        """For good: who waits is sent home.
+        """End the arrivals for good, and end the waiting slots.
 
-        Arrivals that were turned away because no slot of their class ever asked for one, by class.
+        Returns, by class, the arrivals that were turned away because no slot of the class ever
+        asked for one.
         """
         self._shut.set()
         self._going.set()
         if self.slots is None:
             return {}
-        # At the cap those that asked had to wait outside.
+        # At the cap the slots that asked had to wait.
         never_asked = {} if self.counts.at_cap else self.slots.never_asked
         self.slots.arrivals.close(monotonic_ns(), short=self.slots.short)
         self.slots.stop()
         return never_asked
 
     def sent_home(self) -> None:
-        """After ``close``: wait until nobody waits for an arrival any more."""
+        """After ``close``: wait until no slot waits for an arrival any more."""
         if self.slots is not None:
             self.slots.sent_home()
 
     def since_last(self, now_ns: int) -> dict[str, int]:
-        """How many arrivals of each kind there were since the last time this was asked."""
+        """How many arrivals of each kind there were since the last call."""
         if self.slots is not None and not self.shut:
             self.slots.arrivals.pass_time(now_ns)
             self.slots.arrivals.take_passed(now_ns)
@@ -507,7 +510,7 @@ class Dispatcher:
 
 
 class Occupancy:
-    """The area under the occupancy, and how long those stayed who have left."""
+    """The area under the occupancy, and the time in session of the guests who have left."""
 
     def __init__(self, now_ns: int) -> None:
         self._inside = 0
@@ -521,7 +524,7 @@ class Occupancy:
         self._inside += 1
 
     def leave(self, came_ns: int, now_ns: int) -> None:
-        """One guest fewer, who came then."""
+        """A guest who came at ``came_ns`` has left."""
         self._pass(now_ns)
         self._inside -= 1
         self._ended += 1
@@ -542,12 +545,12 @@ class Occupancy:
 
 
 class Visit:
-    """One guest's time inside; a class and no generator, because thousands are held at a time."""
+    """One guest's time in session; no generator, because thousands are held at a time."""
 
     __slots__ = ("_came_ns", "_occupancy", "_on_gone")
 
     def __init__(self, occupancy: Occupancy, on_gone: Callable[[int], None]) -> None:
-        """``on_gone`` hears of the length in nanoseconds."""
+        """``on_gone`` is called with the length in nanoseconds."""
         self._occupancy = occupancy
         self._on_gone = on_gone
         self._came_ns = 0
@@ -560,7 +563,7 @@ class Visit:
         self.end()
 
     def end(self) -> None:
-        """The guest has left; once, whoever sees it first."""
+        """The guest has left; counts only once."""
         came_ns, self._came_ns = self._came_ns, 0
         if came_ns:
             now = monotonic_ns()

@@ -63,34 +63,33 @@ from harness.units import seconds
 from harness.workload.schedule import Share
 
 BY_CHOICE = (InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser)
-"""With these a story tells Locust what to do next: it has come to its end."""
+"""Exceptions by which a story tells Locust what to do next: the story ends normally."""
 OnInterval = Callable[[str, Mapping[str, Any], Mapping[str, Histogram]], None]
-"""(process, what an interval's row says, its histograms): whoever watches the run live"""
+"""(process, an interval's row, its histograms): called for each interval"""
 INTERVAL_S = 1.0
 CLEARS_BEGUN_PER_S = 200
-"""The pace at which a process begins to clear its open sessions at the end, so that they come in no
-burst."""
+"""How many open sessions a process begins to clear per second at the end, to avoid a burst."""
 DRAIN_LIMIT_S = 60.0
 ABANDONED_EVERY_S = 0.2
-"""How often the end of a run looks for sessions whose opener has come to its end."""
+"""How often the end of a run looks for sessions whose greenlet has died."""
 MOST_BREAKS = 20
-"""So many different sentences are told of what the service did to stories."""
+"""How many different sentences about broken stories are kept."""
 CLEARING_S = 2.0
-"""What clearing takes beside its rate: the last proofs on their way, and the files to close."""
+"""Time that clearing needs beyond its rate: for the last proofs, and for closing the files."""
 OVER_FOR = 2
-"""So many looks in a row: a guest who has just come may not be in session yet."""
+"""How many checks in a row must agree: a guest who has just come may not be in session yet."""
 NO_MORE_GUESTS = "no guest can come any more: ending the run"
 LEAD_NS = int(LEAD_S * 1e9)
-"""The slots have to be there before the schedule begins."""
+"""The schedule begins this late, because the slots must exist before it."""
 
 
 def time_to_clear_s(sessions: int) -> float:
-    """How long a process needs to clear so many sessions, with some to spare."""
+    """How long a process needs to clear this many sessions, with a reserve (seconds)."""
     return CLEARING_S + 1.25 * sessions / CLEARS_BEGUN_PER_S
 
 
 class Run:
-    """Everything that one process holds for one run."""
+    """One run in one process, with all that belongs to it."""
 
     def __init__(
         self,
@@ -114,11 +113,11 @@ class Run:
     ) -> None:
         """Open the files of this process. Raises LedgerError, ConfigError or OSError.
 
-        ``share`` of the schedule's arrivals are this process's (all, when it is None), for the
-        present those before ``until``; ``joined``: it came while the run was going on. ``on_over``
-        ends the run when no guest can come any more, where it is this process that knows;
-        ``awaits_welcome``: nobody comes in before :meth:`let_in`; ``clock_ahead_ns``: by so much
-        this machine's clock is ahead of the master's.
+        ``share``: the arrivals of the schedule that this process has (None: all), for now those
+        before ``until``. ``joined``: it joined while the run was going on. ``on_over`` ends the run
+        when no guest can come any more, if this process can know that. ``awaits_welcome``: no guest
+        comes in before :meth:`let_in`. ``clock_ahead_ns``: how far this machine's clock is ahead of
+        the master's.
         """
         self.environment = environment
         self.options = options
@@ -126,7 +125,7 @@ class Run:
         self.worker, self.workers, self.joined = worker, workers, joined
         self.name = new_node_name()
         self.failures: list[str] = []
-        """Sentences that make this run's figures void; also written to ``failures.txt``."""
+        """sentences that say why this run's figures are void; also written to ``failures.txt``"""
         self.recorder = BridgedRecorder(environment)
         run_id = directory.name
         settings = options.guest_options.settings(options.terms, workers=workers, run_id=run_id)
@@ -138,7 +137,7 @@ class Run:
             begin_run(directory, started=utc_iso(), **facts)
         self._tokens = Tokens.of(directory, self.name)
         self.clock_ahead_ns = clock_ahead_ns
-        """what is measured here has the master's time"""
+        """subtracted from the times measured here, so that they are the master's"""
         started_ns = self._wall_ns()
         self._writer = IntervalWriter(directory, self.name, started_ns=started_ns)
         self.meta = {
@@ -150,11 +149,11 @@ class Run:
             "started_ns": str(started_ns),
             "heartbeat_ns": str(started_ns),
         }
-        """what the ledger says of this process"""
+        """the ledger's values about this process"""
         self.lease: Lease | None = None
-        """of a worker in an open workload: keeps asking the master for its share"""
+        """in a worker of an open workload: asks the master for its share"""
         self.shipper: Shipper | None = None
-        """of a worker: tells the master what is in its files"""
+        """in a worker: sends the content of its files to the master"""
         self.ledger = Ledger(
             Store(RunDirectory(directory).ledger(self.name), self.meta),
             on_failure=lambda error: self.fail(str(error)),
@@ -164,7 +163,7 @@ class Run:
         self._duties = Duties()
         self._on_interval, self._on_over = on_interval, on_over
         self._sign_ins = count(worker, workers)
-        # Each greenlet would keep ten frames of where it was made, for nobody to look at.
+        # Otherwise each greenlet keeps ten frames of its caller, which nothing reads.
         gevent.config.track_greenlet_tree = False
         random.seed(
             f"{run_seed()} {worker}"
@@ -175,16 +174,16 @@ class Run:
         self._open: dict[GuestSession, tuple[Any, Visit]] = {}
         """guests in session, with the greenlet that opened them: a slot may have several"""
         self._abandoned: set[GuestSession] = set()
-        """of these, the ones that are being ended because nobody else will"""
+        """those of them that are being ended because their greenlet has died"""
         self._quiet = Event()
         """set while no guest is in session"""
         self._quiet.set()
         self._hurried = Event()
         self._over_for = 0
-        """looks in a row at which no guest was there and none could come"""
+        """checks in a row at which no guest was in session and none could come"""
         self._draining = BoundedSemaphore()
         self.visits: set[object] = set()
-        """of guests whose stories have not left them: what holds them, so that none is collected"""
+        """the visits of guests that have not left, kept so that none is garbage-collected"""
         self._finished = False
         self._closed = Event()
         self._phase = Phase.RUNNING
@@ -206,7 +205,7 @@ class Run:
             arrivals, max_sessions=max_sessions, max_per_s=max_per_s, mix=self._mix
         )
         self.awaits_welcome = awaits_welcome
-        """nobody is let in so far"""
+        """no guest is let in yet"""
         self._dispatch.pause(awaits_welcome)
         self._lag = LoopLag(partial(self.recorder.add_duration, LAG_LOOP))
         self._lag.start()
@@ -214,7 +213,7 @@ class Run:
         self._ticker = gevent.spawn(self._tick_forever)
 
     def ship_to(self, shipper: Shipper) -> None:
-        """A worker's: tell the master what ledger and measurements say, from the first line on."""
+        """In a worker: send ledger and measurements to the master, from the first line on."""
         self.shipper = shipper
         self.ledger.on_commit = shipper.take
         shipper.take_measured(b"", self._writer.header)
@@ -228,14 +227,15 @@ class Run:
 
     @staticmethod
     def of(environment: Any) -> "Run":
-        """The same. Raises StopUser where there is none: between two tests of the web UI."""
+        """The run that goes on. Raises StopUser if there is none: between two tests of the web
+        UI."""
         if (run := Run.present(environment)) is None:
             raise StopUser
         return run
 
     @staticmethod
     def rng_of(environment: Any) -> random.Random:
-        """A generator of its own for one slot, from the run's seed."""
+        """A random generator for one slot, derived from the run's seed."""
         run = Run.present(environment)
         return random.Random() if run is None else random.Random(run.seeds.getrandbits(64))
 
@@ -253,12 +253,12 @@ class Run:
         """Of an open workload."""
         return self._dispatch.slots
 
-    # What slots need.
+    # Called by slots.
 
     def next_arrival(self, user: Any = None) -> int:
-        """Wait for the next guest of a slot (a Locust user); the due time.
+        """Wait for the next guest of a slot (a Locust user); returns the due time.
 
-        Raises StopUser when there is none any more.
+        Raises StopUser if no guest comes any more.
         """
         due_ns = self._dispatch.next_arrival(user)
         self.recorder.count(f"{GUESTS_OF}{type(user).__name__}")
@@ -267,14 +267,15 @@ class Run:
         return due_ns
 
     def next_sign_in(self) -> str:
-        """The JWT of the guest who has just arrived, if the run has any: each worker has its own.
+        """The JWT of the guest who has just arrived, if the run has sign-ins; each worker has its
+        own.
 
-        Empty for a stranger.
+        Empty for an anonymous guest.
         """
         return self.options.guest_options.sign_in_of(next(self._sign_ins))
 
     def note_no_sign_in(self, due_ns: int, began_ns: int, error: Exception) -> None:
-        """A guest who could not be signed in has no session: counted as one that did not open."""
+        """Count a guest who could not be signed in as one whose session did not open."""
         now = monotonic_ns()
         outcome = sign_in_outcome(error)
         self.recorder.add(Sample("session_open", due_ns, began_ns, now, now, outcome))
@@ -291,9 +292,9 @@ class Run:
         greets: bool | None = None,
         stop_requested: Callable[[], bool] = lambda: False,
     ) -> GuestSession:
-        """A guest with a fresh token, known to the service by its run and a name of its own.
+        """A guest with a new token; its attributes show the service its run and its own name.
 
-        ``stop_requested``: whether the slot that it is in was asked to stop.
+        ``stop_requested``: whether its slot was asked to stop.
         """
         return GuestSession(
             self.options.guest_options.of_guest(
@@ -325,7 +326,7 @@ class Run:
     # Pause and end.
 
     def pause(self, on: bool) -> None:
-        """No new guests while it is on; those in session go on as always."""
+        """While it is on, no new guests; those in session go on."""
         if on is not (self._phase is Phase.PAUSED):
             LOG.info("paused" if on else "going on")
         self._dispatch.pause(on or self.awaits_welcome)
@@ -341,20 +342,20 @@ class Run:
         return wall_ns() - self.clock_ahead_ns
 
     def _may_listen(self) -> bool:
-        """Whether a guest who has finished may stay silent: nobody waits for its slot."""
+        """Whether a guest who has finished may stay and listen: no arrival waits for its slot."""
         return self.slots is None or self.slots.to_spare or self._dispatch.shut
 
     def tell_once(self, key: str, sentence: str) -> None:
-        """Tell in the record of a story that broke off: each ``key`` once, and only so many."""
+        """Record a story that broke off: each ``key`` once, and :data:`MOST_BREAKS` in all."""
         if key not in self._breaks_recorded and len(self._breaks_recorded) < MOST_BREAKS:
             self._breaks_recorded.add(key)
             self.recorder.count(STORIES_TOLD + sentence)
 
     def note_script_error(self, error: BaseException) -> None:
-        """A story has ended by an error of its own: the run is not valid."""
+        """Note that a story has ended by an error of its own: the run is INVALID."""
         if name := self._script_errors.count_of(error):
             self.recorder.count(name)
-        # Slots count too: those that wait for their first guest have not had their chance yet.
+        # Slots count too: those that wait for their first guest have begun no story yet.
         if self._script_errors.hopeless(self._dispatch.begun + self.environment.runner.user_count):
             self.fail("most stories ended by errors of their own: the run was ended")
 
@@ -364,7 +365,7 @@ class Run:
     def slot_ended(self, kind: str, error: BaseException | None, *, by_request: bool) -> None:
         """A slot has ended: by an error, because it was asked to, or by a story's StopUser.
 
-        What would have come to one that is gone for good still waits for its class, and is dropped.
+        Arrivals for a slot that is gone for good wait for its class, and are dropped in the end.
         """
         if error is not None:
             self.note_script_error(error)
@@ -374,7 +375,7 @@ class Run:
             self._dispatch.counts.slots_gone += 1
 
     def rows_used_up(self) -> None:
-        """A slot ends because each row of its script was used once: that is its proper end."""
+        """A slot ends normally because each row of its script was used once."""
         self._dispatch.counts.slots_done += 1
 
     def _end_without_slots(self) -> None:
@@ -403,7 +404,7 @@ class Run:
             gevent.spawn(self._on_over)
 
     def fail(self, why: str) -> None:
-        """Note that the run's record can't be trusted, and bring the run to its end."""
+        """Note that the run's record can't be trusted, and end the run."""
         if why in self.failures:
             return
         self.failures.append(why)
@@ -416,9 +417,10 @@ class Run:
             gevent.spawn(self.environment.runner.quit)
 
     def drain(self) -> int:
-        """Stop arrivals, let conversations finish, clear the rest; sessions that remain open.
+        """Stop arrivals, let conversations finish, clear the rest. Returns how many sessions remain
+        open.
 
-        Two who ask at once (a master's order and a signal) both wait for the one end.
+        Two callers at once (a master's order and a signal) both wait for the same end.
         """
         self._stop_arrivals()
         with self._draining:
@@ -444,7 +446,7 @@ class Run:
         return self.ledger.open
 
     def _wait_for_guests(self, limit_s: float, *or_until: Event) -> None:
-        """Until the last has left, the limit is over or one of the events is there."""
+        """Wait until the last guest has left, the limit is over, or one of the events is set."""
         deadline = monotonic_ns() + int(limit_s * 1e9)
         while (left_s := (deadline - monotonic_ns()) / 1e9) > 0:
             self._end_abandoned()
@@ -481,9 +483,9 @@ class Run:
         self._hurried.set()
 
     def finish(self) -> None:
-        """Write the last interval and close the files; whoever calls it returns when it is done."""
+        """Write the last interval and close the files; every caller returns when that is done."""
         if self._finished:
-            self._closed.wait()  # two roads to the end may meet here: the process ends after us
+            self._closed.wait()  # two callers may meet here: the process exits after us
             return
         self._finished = True
         try:
@@ -515,7 +517,8 @@ class Run:
             self._tick()
 
     def _tick(self) -> None:
-        """Every duty once, each by itself: what ends the run, the files, and last who watches."""
+        """Do every duty once, each guarded: first what may end the run, then the files, then the
+        live view."""
         do = self._duties.do
         for why in do("the watch over clock and disk", self._health.complaints, ()):
             self.fail(why)
@@ -538,7 +541,7 @@ class Run:
             self.fail("the live account of sessions does not add up")
 
     def _write_interval(self) -> tuple[dict[str, Any], dict[str, Histogram]]:
-        """What was measured since the last time, as it was written. Raises OSError."""
+        """Write the measurements since the last call; returns them as written. Raises OSError."""
         now = monotonic_ns()
         length_s, self._interval_began_ns = (now - self._interval_began_ns) / 1e9, now
         collected = self.recorder.take()
