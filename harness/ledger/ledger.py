@@ -26,6 +26,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import gevent
@@ -84,10 +85,20 @@ class Stage(StrEnum):
     itself expires"""
 
 
-OVER = frozenset(
-    {Stage.NEVER_CONFIGURED, Stage.ENDED, Stage.CLEARED, Stage.SETTLED, Stage.DISCONNECTED}
+COUNTED_AS: Mapping[Stage, str] = MappingProxyType(
+    {
+        Stage.CLEARED: "cleared",
+        Stage.ENDED: "ended_by_service",
+        Stage.NEVER_CONFIGURED: "never_configured",
+        Stage.SETTLED: "settled",
+        Stage.DISCONNECTED: "disconnected",
+    }
 )
+"""The class of the account in which a session is counted that came to such a stage."""
+OVER = frozenset(COUNTED_AS)
 """Stages of sessions that have ended. All others are leftovers once the run is over."""
+SILENT = frozenset({Stage.INTENDED, Stage.CONFIGURED})
+"""Stages of sessions that have not spoken yet: they have no conversation."""
 
 OPEN_UNANSWERED = "open_unanswered"
 """Reason suffix: a configureSession sent at or before that time was never answered. The service may

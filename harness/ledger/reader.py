@@ -25,9 +25,11 @@ import psutil
 from harness.clock import wall_ns
 from harness.errors import LedgerError
 from harness.ledger.ledger import (
+    COUNTED_AS,
     OPEN_UNANSWERED,
     OVER,
     SCHEMA_VERSION,
+    SILENT,
     Stage,
     Store,
     claimed,
@@ -408,7 +410,7 @@ class Leftover:
     @property
     def holds_conversation(self) -> bool:
         """Whether the guest had spoken, so that an agent may be held."""
-        return self.state not in (Stage.INTENDED, Stage.CONFIGURED)
+        return self.state not in SILENT
 
     @property
     def age_s(self) -> float:
@@ -470,20 +472,12 @@ class Account:
             self.cut_off.append(process.worker)
         for (stage, reason), count in contents.counts.items():
             self.intended += count
-            match stage:
-                case Stage.CLEARED:
-                    self.cleared += count
-                case Stage.ENDED:
-                    self.ended_by_service += count
-                case Stage.NEVER_CONFIGURED:
-                    self.never_configured += count
-                case Stage.SETTLED:
-                    self.settled += count
-                case Stage.DISCONNECTED:
-                    self.disconnected += count
-                case _:
-                    self.leftover += count
-                    self.reasons[_reason(stage, reason, process)] += count
+            if stage in OVER:
+                name = COUNTED_AS[Stage(stage)]
+                setattr(self, name, getattr(self, name) + count)
+            else:
+                self.leftover += count
+                self.reasons[_reason(stage, reason, process)] += count
 
 
 def read_account(run_dir: Path) -> Account:

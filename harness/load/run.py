@@ -33,7 +33,7 @@ from harness.guest.questions import Listening
 from harness.guest.session import GuestSession
 from harness.guest.settings import SignIn
 from harness.judge.series import LEAD_S
-from harness.ledger.ledger import Ledger, Stage, Store, Tokens
+from harness.ledger.ledger import COUNTED_AS, Ledger, Stage, Store, Tokens
 from harness.ledger.reader import meta_of_this_process
 from harness.load.cluster.leases import Lease
 from harness.load.cluster.replication import Shipper, new_node_name
@@ -79,6 +79,8 @@ CLEARING_S = 2.0
 OVER_FOR = 2
 """How many checks in a row must agree: a guest who has just come may not be in session yet."""
 NO_MORE_GUESTS = "no guest can come any more: ending the run"
+ENDS_OF_A_RUN = (Stage.CLEARED, Stage.ENDED, Stage.NEVER_CONFIGURED)
+"""The ends that a session can come to while its run lasts."""
 LEAD_NS = int(LEAD_S * 1e9)
 """The schedule begins this late, because the slots must exist before it."""
 
@@ -563,9 +565,7 @@ class Run:
         return {
             "intended": self.ledger.intended,
             "opened": self.ledger.intended - tally[Stage.NEVER_CONFIGURED],
-            "cleared": tally[Stage.CLEARED],
-            "ended_by_service": tally[Stage.ENDED],
-            "never_configured": tally[Stage.NEVER_CONFIGURED],
+            **{COUNTED_AS[stage]: tally[stage] for stage in ENDS_OF_A_RUN},
             "leftover": tally[Stage.LOST],
             "to_go": self.ledger.open,
             "occupancy": len(self._open),

@@ -30,7 +30,7 @@ from rich.console import Console
 from harness.clock import monotonic_ns, utc_iso
 from harness.errors import PlatformApiError
 from harness.judge.record import operation_block
-from harness.ledger.ledger import OVER, Stage, guest_tag
+from harness.ledger.ledger import OVER, SILENT, Stage, guest_tag
 from harness.ledger.reader import Row, read_account, read_rows
 from harness.measure.histogram import Histogram
 from harness.measure.snapshot import Tried, write_addition
@@ -236,8 +236,6 @@ def end_lags(rows: Mapping[str, Row], shown: Mapping[str, Seen]) -> EndLags:
 
 
 ASK_AGAIN_S = 5.0
-SILENT = (Stage.INTENDED, Stage.CONFIGURED, Stage.NEVER_CONFIGURED)
-"""Stages of sessions that have not spoken yet: they have no conversation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from flask import Blueprint, Flask, Response, jsonify, request
 
 from harness.clock import monotonic_ns
 from harness.errors import HarnessError
+from harness.ledger.ledger import Stage
 from harness.ledger.reader import read_leftovers
 from harness.load.live.totals import Live
 from harness.measure.model import OPERATIONS, latest_phase
@@ -110,7 +111,7 @@ class SessionsTab:
         if monotonic_ns() - self._looked_ns > LOOK_EVERY_S * 1e9:
             self._looked_ns = monotonic_ns()
             with suppress(HarnessError):  # the file is being written at this moment
-                lost = (one for one in read_leftovers(directory) if one.state == "lost")
+                lost = (one for one in read_leftovers(directory) if one.state == Stage.LOST)
                 self._leftovers = [
                     {"token": one.short_token, "reason": one.reason, "worker": one.worker}
                     for one in islice(lost, LISTED)  # the others are still in session
