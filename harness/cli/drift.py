@@ -14,6 +14,7 @@ from harness.errors import ConfigError, ExitCode
 from harness.report.html.page import write_page
 from harness.rundir.layout import DRIFT_PAGE
 from harness.streams import open_console, show_json
+from harness.studies.drift.assess import TOLERATED_LEAK, check_tolerated
 from harness.studies.drift.figures import as_dict, assess_run
 from harness.studies.drift.page import drift_page, show_drift
 from harness.studies.drift.trend import Drift
@@ -29,11 +30,7 @@ EXIT_CODES = {
 
 def run(args: Namespace) -> int:
     """Judge and show, in the terminal and as a page beside the run's files."""
-    if not 0 < args.tolerated_leak < 1:
-        raise ConfigError(
-            "--tolerated-leak: expected a share above 0 and below 1 such as 0.001, got "
-            f"{args.tolerated_leak:g}"
-        )
+    check_tolerated(args.tolerated_leak, "--tolerated-leak")
     directory = take_run(args)
     report = assess_run(
         directory,
@@ -70,7 +67,9 @@ COMMAND = Command(
     reports_option(),
     option("--warm-up TIME", "ignore this much of the start (default: found by itself)"),
     option(
-        "--tolerated-leak SHARE", "share of leftovers that does not count as a leak", default=0.001
+        "--tolerated-leak SHARE",
+        "share of leftovers that does not count as a leak",
+        default=TOLERATED_LEAK,
     ),
     option(
         "--limit FIGURE=VALUE",

@@ -9,9 +9,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import inf
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, expect
 from harness.studies.drift.trend import Drift, Trend, rate_interval, trend
 from harness.units import about_text, duration_text
+
+TOLERATED_LEAK = 0.001
+"""The share of leftovers that is no leak yet, where nobody names another."""
 
 
 class Side(StrEnum):
@@ -148,7 +151,7 @@ def assess(
     leftovers: int = 0,
     ended_later: int = 0,
     duration_s: float = 0.0,
-    tolerated_leak: float = 0.001,
+    tolerated_leak: float = TOLERATED_LEAK,
     warmup_s: float | None = None,
     confidence: float = 0.95,
 ) -> DriftReport:
@@ -194,19 +197,24 @@ def assess(
     return DriftReport(verdict=min(verdicts, key=ORDER.index), findings=tuple(findings), leak=leak)
 
 
+def check_tolerated(share: float, place: str) -> None:
+    """Raises ConfigError, which names the place, for what is no share of leftovers to tolerate."""
+    form = f"a share above 0 and below 1 such as {TOLERATED_LEAK:g}"
+    expect(0 < share < 1, place, form, f"{share:g}")
+
+
 def leak_of(
     leftovers: int,
     sessions: int,
     *,
     duration_s: float = 0.0,
-    tolerated: float = 0.001,
+    tolerated: float = TOLERATED_LEAK,
     confidence: float = 0.95,
 ) -> Leak:
     """Is the share of leftovers above what is tolerated?"""
     if not 0 <= leftovers <= sessions or sessions == 0:
         raise ConfigError(f"leak: expected leftovers among sessions, got {leftovers} of {sessions}")
-    if not 0 < tolerated < 1:
-        raise ConfigError(f"leak: tolerated: expected a share above 0, got {tolerated!r}")
+    check_tolerated(tolerated, "leak: tolerated")
     low, share, high = rate_interval(leftovers, sessions, confidence=confidence)
     verdict, more = Drift.UNDECIDED, None
     if low > tolerated:

@@ -26,7 +26,7 @@ from harness.measure.histogram import Counted
 from harness.measure.model import Outcome, Phase
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, SESSION_CUT, SESSION_LENGTH, service_tag
 from harness.rundir.layout import read_start
-from harness.studies.drift.assess import DriftReport, Side, Watched, assess
+from harness.studies.drift.assess import TOLERATED_LEAK, DriftReport, Side, Watched, assess
 from harness.units import seconds
 
 LEAST_EXPECTED = 1.0
@@ -117,7 +117,7 @@ def assess_run(
     run_dir: Path,
     *,
     warmup_s: float | None = None,
-    tolerated_leak: float = 0.001,
+    tolerated_leak: float = TOLERATED_LEAK,
     limits: Mapping[str, str] = MappingProxyType({}),
 ) -> DriftReport:
     """Judge a soak from its run directory. Raises ConfigError when there is nothing to judge.
