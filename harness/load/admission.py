@@ -1,8 +1,8 @@
-"""May this run begin? Options, shape, limits, the guard's permission, the strength of the machines.
+"""May this run begin? Checks options, shape, limits, the guard's permission and the machines.
 
-Whatever is wrong ends the process with one sentence and an exit code, before anything is sent.
-Limits that stories would break are told: a script is played on paper
-(:mod:`harness.workload.script.estimate`), of a task in Python only the think time is looked at.
+Anything wrong ends the process with one sentence and an exit code, before anything is sent. Limits
+that stories would break are reported: for a script they are estimated in full
+(:mod:`harness.workload.script.estimate`), for a task in Python only from the think time.
 """
 
 import ast
@@ -37,7 +37,7 @@ from harness.units import duration_text, seconds
 from harness.workload.think import parse_think
 
 DRAWS = 200
-"""From a function of unknown kind the mean is estimated."""
+"""How many values are drawn from an unknown function to estimate its mean."""
 
 
 def would_break(users: Iterable[type]) -> list[str]:
@@ -72,7 +72,7 @@ def origins_left_out(users: Iterable[type], origin: str | None) -> list[str]:
 def might_break(users: Iterable[type]) -> list[str]:
     """One sentence for each think time at which a longer conversation would break a limit.
 
-    Raises ConfigError for what is no think time.
+    Raises ConfigError for an invalid think time.
     """
     sentences = []
     for user in users:
@@ -92,11 +92,11 @@ def might_break(users: Iterable[type]) -> list[str]:
 
 
 def beyond_waits(users: Iterable[type], objectives: Iterable[Objective]) -> list[str]:
-    """One sentence for each objective on replies whose limit some wait of a story does not reach.
+    """One sentence for each objective on replies with a limit that is longer than a story's wait.
 
-    A wait that ends before the limit says only that the answer takes longer than the wait. Of a
-    story in Python the waits are known that its source names (``within="2s"``), and those that
-    name none.
+    A wait that ends before the limit shows only that the answer takes longer than the wait. In a
+    story in Python the known waits are those with a time in the source (``within="2s"``), and those
+    without one.
     """
     sentences = []
     upper = [
@@ -136,11 +136,11 @@ def _script_waits_s(user: type[ScriptUser]) -> list[float]:
 
 
 def _source_waits_s(user: type) -> list[float]:
-    """How long the waits for a reply last that the source of a user class names."""
+    """The lengths of the waits for a reply that are written in a user class's source (seconds)."""
     try:
         tree = ast.parse(dedent(inspect.getsource(user)))
     except (OSError, TypeError, SyntaxError):
-        return []  # made at run time: it has no source
+        return []  # a class made at run time has no source
     waits_s = []
     for call in ast.walk(tree):
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
@@ -151,15 +151,15 @@ def _source_waits_s(user: type) -> list[float]:
         if within is None:
             waits_s.append(REPLY_WITHIN_S)
         elif isinstance(within, ast.Constant) and isinstance(within.value, str | int | float):
-            with suppress(ConfigError):  # the guest who waits is told what is wrong with it
+            with suppress(ConfigError):  # an invalid time is reported when a guest waits
                 waits_s.append(seconds(within.value, "within"))
     return waits_s
 
 
 def mean_think_s(think: Any, what: str) -> float | None:
-    """The mean of a ``think_time`` in seconds; None when it can't be known beforehand.
+    """The mean of a ``think_time`` in seconds; None if it can't be known beforehand.
 
-    Raises ConfigError, beginning with ``what``, for a text that is no think time.
+    Raises ConfigError, beginning with ``what``, for an invalid think time.
     """
     if isinstance(think, str | int | float):
         return parse_think(think, what).mean_s
@@ -170,17 +170,17 @@ def mean_think_s(think: Any, what: str) -> float | None:
 
 
 def check_rows(users: Iterable[type], guests: int) -> None:
-    """ConfigError when the one script of an open workload has too few unique rows for it."""
+    """Raise ConfigError if the only script of an open workload has too few unique rows for it."""
     only = list(users)
     if len(only) != 1 or not issubclass(only[0], ScriptUser):
-        return  # how many guests go to each class is drawn
+        return  # the number of guests of each class is drawn at random
     feeder = only[0].opened.feeder
     if feeder is not None:
         feeder.check_enough(guests)
 
 
 def _drawn(think: Callable[[Any], float]) -> float | None:
-    """The mean of one of Locust's functions; they ask nothing of the user, or it can't be told."""
+    """The mean of one of Locust's functions; None if the function needs its user."""
     try:
         return sum(seconds(think(SimpleNamespace())) for _ in range(DRAWS)) / DRAWS
     except Exception:  # noqa: BLE001 - a locustfile's own function may want anything
@@ -195,7 +195,7 @@ def refuse(why: str, code: ExitCode) -> NoReturn:
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """What is wrong with what the user gave, and what the guard refuses, ends the process."""
+    """Errors in the user's input, and refusals of the guard, end the process."""
     try:
         yield
     except ConfigError as error:
@@ -209,7 +209,7 @@ WAIT_LOOK_S = 0.25
 
 
 class Admission:
-    """What is asked of a run before it begins."""
+    """The checks of a run before it begins."""
 
     def __init__(self, environment: Any) -> None:
         self._environment = environment
@@ -221,23 +221,23 @@ class Admission:
         self.objectives: tuple[Objective, ...] = ()
         """those of the ``--slo`` file"""
         self.foreseen: list[str] = []
-        """limits that the guests' stories would or may break"""
+        """sentences about limits that the guests' stories would or may break"""
         self.expected: Forecast | None = None
-        """what the run will write, where somebody minds"""
+        """how much the run will write, if the disk is watched"""
 
     @refusing()
     def check_options(self) -> RunOptions:
-        """Options and target, or the end of the process with one sentence."""
+        """The options and target; ends the process with one sentence if they are invalid."""
         options = read_options(self._environment.parsed_options)
         self.objectives = () if options.slo is None else read_objectives(options.slo)
         return options
 
     @refusing()
     def take_shape(self) -> None:
-        """Take an ArrivalShape over from Locust: its users become slots, all there at once.
+        """Take an ArrivalShape over from Locust: its users become slots, all started at once.
 
-        Locust would run a shape in a way that leaves the process deaf to SIGTERM. Where an
-        occupancy is asked for, so many guests are kept in session instead.
+        Locust would run a shape in a way that makes the process ignore SIGTERM. If an occupancy is
+        asked for, that many guests are kept in session instead.
         """
         environment, shape = self._environment, self._environment.shape_class
         if not isinstance(shape, ArrivalShape):
@@ -261,7 +261,7 @@ class Admission:
 
     @refusing()
     def tell_breaks(self, options: RunOptions) -> None:
-        """What scripts would break, before the run and not by 429s at night."""
+        """Warn before the run about limits that scripts would break."""
         users = self._environment.user_classes
         warnings = [f"would break a limit: {sentence}" for sentence in would_break(users)]
         perhaps = [f"may break a limit: {sentence}" for sentence in might_break(users)]
@@ -278,7 +278,7 @@ class Admission:
 
     @refusing()
     def ask_permission(self, options: RunOptions) -> Permit:
-        """The guard's permission for this run, or the end of the process with its refusal."""
+        """The guard's permission for this run; its refusal ends the process."""
         return permit(
             options.terms, self._intent(), reports=options.reports, overrides=options.overrides
         )
@@ -294,9 +294,9 @@ class Admission:
         )
 
     def check_room(self, options: RunOptions, workers: int) -> dict[str, Any] | None:
-        """The forecast of what the run will write, or the end of the process if it won't fit.
+        """The forecast of how much the run will write; ends the process if that does not fit.
 
-        None where nobody is to mind.
+        None if the disk is not watched.
         """
         if not options.disk_guard:
             return None
@@ -316,13 +316,13 @@ class Admission:
         return as_dict(self.expected, free)
 
     def await_workers(self) -> None:
-        """Say for whom a master waits, again whenever somebody has come, until it need not.
+        """Show how many workers a master waits for, each time one has come, until all are here.
 
-        At the end of Locust's limit the process ends with one sentence.
+        After Locust's time limit the process ends with one sentence.
         """
         parsed, handshake = self._environment.parsed_options, self.handshake
         if handshake is None or not parsed.headless:
-            return  # in the web UI one sees who is there
+            return  # the web UI shows the workers
         began_ns, before = monotonic_ns(), -1
         within_s = float(parsed.expect_workers_max_wait or 0)
         gevent.sleep(SILENT_WAIT_S)
@@ -372,7 +372,7 @@ class Admission:
 
 
 def check_tasks(environment: Any) -> None:
-    """Is there a task for each user class that Locust runs? Raises ConfigError."""
+    """Check that each user class that Locust runs has a task. Raises ConfigError."""
     for user in environment.user_classes:
         if not user.tasks:
             parsed = environment.parsed_options
@@ -382,7 +382,7 @@ def check_tasks(environment: Any) -> None:
 
 
 def warm_up_s(options: RunOptions, shape: type[ArrivalShape] | None, run_time_s: Any) -> float:
-    """How long the beginning is not judged. Raises ConfigError when nothing else would be left."""
+    """The length of the warm-up, which is not judged. Raises ConfigError if it is the whole run."""
     if options.warm_up_s is not None:
         length_s, what = options.warm_up_s, "--warm-up"
     else:
@@ -404,8 +404,8 @@ def closed_limits(
 ) -> tuple[int | None, float | None]:
     """One process's part of a closed workload's cap on sessions and highest rate (guests a second).
 
-    Of an open workload the guard has compared the whole schedule with both. ``place`` is None
-    for a worker that has come while the run goes on: nothing of the cap is left for it.
+    For an open workload the guard has compared the whole schedule with both. ``place`` is None for
+    a worker that joins during the run: no part of the cap is left for it.
     """
     terms = options.terms
     if shape is not None or not terms.guarded or Rule.CAP in options.overrides:
@@ -418,9 +418,9 @@ def closed_limits(
 
 
 def tell_shortly(before: Callable[..., Any]) -> Callable[..., Any]:
-    """An excepthook: a locustfile that can't be used is one sentence, as ``harness run`` has it.
+    """An excepthook: an unusable locustfile is reported in one sentence, as by ``harness run``.
 
-    Anything but a ConfigError goes to the hook that was there before.
+    Any other error than a ConfigError goes to the previous hook.
     """
 
     def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:

@@ -80,7 +80,7 @@ class GuestUser(User):
         self._stop_requested = False
 
     def start(self, group: Any) -> Any:
-        """As Locust has it; a slot that ends though nobody has asked it to is told to the run."""
+        """As in Locust; a slot that ends without being asked to is reported to the run."""
         if (run := Run.present(self.environment)) is not None:
             run.slot_came(type(self).__name__)
         greenlet = super().start(group)
@@ -90,7 +90,7 @@ class GuestUser(User):
         return greenlet
 
     def stop(self, force: bool = False) -> bool:
-        """As Locust has it; a story that stops its own slot has not been asked to."""
+        """As in Locust; a story that stops its own slot was not asked to."""
         if gevent.getcurrent() is not self._greenlet:
             self._stop_requested = True
         return bool(super().stop(force))
@@ -171,9 +171,9 @@ class GuestUser(User):
 class _KeptVisit(AbstractContextManager[GuestSession]):
     """A guest's visit, which the run holds until it has ended.
 
-    A story may enter a guest and never leave it. Were that visit collected as garbage, its end
-    would wait for the ledger in whatever greenlet the collector happens to run: in the ledger's
-    own it waits for ever.
+    A story may enter a guest and never leave it. If that visit were garbage-collected, its end
+    would wait for the ledger in any greenlet in which the collector runs; in the ledger's own it
+    would wait for ever.
     """
 
     def __init__(self, visits: set[object], visit: AbstractContextManager[GuestSession]) -> None:
@@ -253,7 +253,7 @@ class ScriptUser(GuestUser):
             act(guest, script, name, row=row, rng=rng, folder=folder, texts=texts)
 
     def note_end(self, session: GuestSession, end: Exception) -> None:
-        """The same, with the row that the guest had."""
+        """Record the broken story, with the guest's row."""
         feeder = self.opened.feeder
         if isinstance(end, NotPossible) and feeder is not None:
             # the first row like it; the file's first line is its header
@@ -270,9 +270,9 @@ class ScriptUser(GuestUser):
         return feeder is not None and feeder.mode is Mode.UNIQUE
 
     def _shared(self) -> tuple[Iterator[Row], Random]:
-        """What the guests of this script share in one process: its rows there, and their dice.
+        """The rows and the random generator that the guests of this script share in one process.
 
-        Without a feeder there is no end of empty rows.
+        Without a feeder there are endless empty rows.
         """
         run = Run.of(self.environment)
         shared: dict[type, tuple[Iterator[Row], Random]]

@@ -1,14 +1,14 @@
-"""What all processes of a run have measured so far, in the process that leads it.
+"""The running totals of all processes of a run, in the process that leads it.
 
 Each process hands in its interval once a second: the local run directly, workers by a message to
-their master. Out of these come the figures by which a run is stopped early, the Sessions tab and
-the Prometheus endpoint. The record of a run never rests on this: it is made from the files.
+their master. Early stops, the Sessions tab and the Prometheus endpoint use these totals. The record
+of a run does not: it is made from the files.
 
 :class:`AbortWatch` stops a run that has missed an objective with ``abort_on_fail`` for too long.
-What happened long ago must neither save a run that fails now nor end one that has recovered: a
-share or a time is judged by a sliding window, a plain count by all since the objective's grace.
+Old results must neither save a run that fails now nor end one that has recovered: a share or a time
+is judged over a sliding window, a plain count over everything since the objective's grace.
 
-Shows every sample to Locust as well, for its familiar screen. Nothing reads it back.
+Every sample is shown to Locust as well, for its familiar screen; no figure is read back from it.
 
 Locust's ``request`` event costs several times what a message costs us. While only Locust's own
 statistics listen, what ended well is handed to them in batches, in the form in which a master takes
@@ -52,11 +52,11 @@ from harness.measure.recorder import (
 from harness.measure.snapshot import Figure, Tried, ambiguous, tried
 
 WAITING = 64
-"""So many histograms of one tag are added at once."""
+"""How many histograms of one tag are added at once."""
 KEPT_POINTS = 600
-"""Seconds of history kept for the Sessions tab; older ones are let go, so memory stays flat."""
+"""Seconds of history kept for the Sessions tab; older ones are dropped, so memory stays flat."""
 QUIET_AFTER_S = 5.0
-"""A process that has said nothing for so long is shown as quiet."""
+"""A process that has sent nothing for this long is shown as quiet."""
 TOTALS = (*counters_of(Section.SESSIONS, CountedBy.LEDGER), "occupancy")
 """Running totals of the sessions, by which a run may be stopped."""
 
@@ -77,12 +77,12 @@ class Live:
         self._recent: dict[str, Mapping[str, Counted | str]] = {}
         """each process's last interval: encoded, or only places with something in them"""
         self._waiting: dict[str, list[str]] = {}
-        """encoded, by tag, and not yet added: most seconds nobody looks, and many cost less"""
+        """encoded histograms by tag that are not added yet: adding many at once costs less"""
 
     def take_encoded(
         self, process: str, row: Mapping[str, Any], encoded: Mapping[str, str]
     ) -> None:
-        """:meth:`take`, as a worker sends it. What is damaged is left out: it is only for show."""
+        """:meth:`take` for a worker's message. Damaged parts are left out: this is only a view."""
         self.take(process, row, {})
         for tag, text in encoded.items():
             waiting = self._waiting.setdefault(tag, [])
@@ -93,7 +93,7 @@ class Live:
 
     @property
     def histograms(self) -> dict[str, Histogram]:
-        """Of the whole run so far, by tag."""
+        """The histograms of the whole run so far, by tag."""
         for tag in list(self._waiting):
             self._add(tag)
         return self._histograms
@@ -135,7 +135,7 @@ class Live:
         return dict(reasons)
 
     def quiet(self) -> list[str]:
-        """Processes that have said nothing for a while."""
+        """Processes that have sent nothing for a while."""
         limit = monotonic_ns() - int(QUIET_AFTER_S * 1e9)
         return sorted(name for name, last_ns in self._last_report_ns.items() if last_ns < limit)
 
@@ -151,7 +151,7 @@ class Live:
         )
 
     def lost(self) -> list[str]:
-        """Processes that fell silent before they had come to their end."""
+        """Processes that fell silent before they had ended."""
         return [name for name in self.quiet() if self.newest[name].get("phase") != Phase.ENDED]
 
     def figures(self) -> dict[str, Any]:
@@ -231,7 +231,7 @@ class Mark:
 
     @classmethod
     def of(cls, live: Live, at_s: float, tags: Iterable[str]) -> "Mark":
-        """As it is now; of the histograms only those that are asked for."""
+        """The present totals; of the histograms only those of ``tags``."""
         return cls(
             at_s=at_s,
             sessions={name: live.total("sessions", name) for name in TOTALS},
@@ -264,7 +264,7 @@ NOTHING = Mark(at_s=0.0, sessions={}, outcomes={}, counts={}, arrivals={}, histo
 
 
 class AbortWatch:
-    """Judges a run that goes on, once a second, by the objectives that may stop it."""
+    """Judges a running run once a second, by the objectives that may stop it."""
 
     def __init__(self, objectives: Sequence[Objective], live: Live) -> None:
         self._objectives = [item for item in objectives if item.abort_on_fail]
@@ -325,12 +325,12 @@ def _less(later: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]
 
 METHOD = "guest"
 CLASS_NS = 100_000
-"""Locust's own classes of times are coarser. Each sample goes into one of these first, and only
-these are put into Locust's, by their middle: that costs a twentieth, for the same counts."""
+"""Width of the classes in which samples are counted first; only each class's middle is given to
+Locust, whose own classes are coarser. That costs a twentieth, for the same counts."""
 
 
 class GuestOutcome(Exception):
-    """An operation that did not end well; its text is the outcome's bounded word."""
+    """An operation that did not end well; its text is the outcome's fixed word."""
 
 
 _SHOWN: dict[Outcome, GuestOutcome] = {
@@ -339,7 +339,7 @@ _SHOWN: dict[Outcome, GuestOutcome] = {
 
 
 class BridgedRecorder(Recorder):
-    """A recorder whose samples Locust sees too: failures at once, the rest when it is folded."""
+    """A recorder whose samples Locust gets too: failures at once, the rest in batches."""
 
     def __init__(self, environment: Any) -> None:
         super().__init__()
@@ -389,13 +389,13 @@ def _batch(stats: Any, operation: str, service_ns: Durations) -> Any:
 
 
 KEPT_S = 60
-"""Seconds of counts that are kept: more than Locust looks back, and room for late reports."""
+"""Seconds of counts that are kept: more than Locust needs, with room for late reports."""
 KEPT_ROWS = 2_000
-"""Rows of history at most: beyond, every second row goes, so that the charts still show it all."""
+"""Most rows of history; beyond that every second row is dropped, so the charts still show all."""
 
 
 def trim(stats: Any, now_s: float) -> None:
-    """Let go of what Locust's ``RequestStats`` keeps and does not look at any more."""
+    """Drop the entries of Locust's ``RequestStats`` that Locust no longer reads."""
     oldest_s = int(now_s) - KEPT_S
     for entry in (stats.total, *stats.entries.values()):
         for per_second in (entry.num_reqs_per_sec, entry.num_fail_per_sec):
