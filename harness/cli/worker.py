@@ -15,7 +15,7 @@ examples:
 from pathlib import Path
 
 from harness.cli.parsing import Command, Namespace, argument, choose_log_format, option
-from harness.config.run_config import LOG_FORMAT
+from harness.config.run_config import LOG_FORMAT, REPORTS
 from harness.supervise.worker import come_again, join_master
 
 
@@ -36,7 +36,7 @@ COMMAND = Command(
         "--reports DIR",
         "folder for this worker's own ledger and figures",
         type=Path,
-        default="reports",
+        default=REPORTS.default,
     ),
     usage="harness worker HOST[:PORT] [OPTIONS] [-- LOCUST OPTIONS]",
     takes_rest=True,

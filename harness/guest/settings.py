@@ -18,6 +18,7 @@ from pathlib import Path
 import gevent
 
 from harness.clock import monotonic_ns
+from harness.config.run_config import TURN_SILENCE
 from harness.config.target import Target
 from harness.errors import ConfigError, ReplyTimeout, ServiceError, TransportError
 from harness.guest.inbox import Seen
@@ -29,6 +30,7 @@ from harness.limits import (
 )
 from harness.protocol.requests import ErrorCode
 from harness.transport.dial import Address
+from harness.units import seconds
 from harness.workload.data import read_text
 
 SECOND_NS = 1_000_000_000
@@ -106,6 +108,8 @@ class ConnectionBudget:
         return wait_s
 
 
+TURN_SILENCE_S = seconds(TURN_SILENCE.default)
+"""What a run takes for the end of a turn, unless it is told otherwise (``--turn-silence``)."""
 LATE_WITHIN_S = 60.0
 """The vendor publishes no figure. This is twice the 29 s after which the gateway that the service
 seems to use gives a request up (protocol: close codes), and six times the 10 s that a guest waits
@@ -129,7 +133,7 @@ class GuestBehaviour:
     """Whether a text expects an answer, unless the story says otherwise."""
     turns: bool = False
     """Whether a wait for a reply lasts for the whole turn, unless the story says otherwise."""
-    turn_silence_s: float = 1.0
+    turn_silence_s: float = TURN_SILENCE_S
     """A turn of the other side is over after this silence."""
     library: bool = False
     """Let the websockets library do the upgrade, and read and write the frames."""

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from harness.config.guard import Refusal
 from harness.errors import safe_quote
 from harness.foreign import an_object, inner
+from harness.guest.settings import TURN_SILENCE_S
 from harness.limits import (
     CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE,
     MESSAGES_PER_SESSION_PER_SECOND,
@@ -40,8 +41,6 @@ TOKENS_PER_SESSION = 1 / 51
 TOKENS_OF_AN_AGENT = (0.5, 1.2)
 """AI tokens an interaction of a virtual agent, and of an agentic one (the same pages)."""
 SLOW_FIRST_S = 10.0
-TURN_SILENCE_S = 1.0
-"""What a run takes for the end of a turn, unless it is told otherwise (``--turn-silence``)."""
 SILENCE_SHARE = 0.5
 
 
