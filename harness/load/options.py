@@ -1,7 +1,7 @@
-"""What is asked of a run: by Locust's command line, by the environment, and by the locustfile.
+"""The options of a run: from Locust's command line, the environment, and the locustfile.
 
-The options are Locust options, so a master hands them on to its workers; none of them is secret. A
-locustfile reads some of them itself and names a default for each::
+They are Locust options, so a master passes them on to its workers; none of them is secret. A
+locustfile reads some of them itself, with a default for each::
 
     arrivals = from_options(rate="30/min", over="10m")
 """
@@ -62,30 +62,30 @@ from harness.workload.schedule import Poisson
 Meaning = TypeVar("Meaning")
 ON_OFF: Mapping[str, bool] = MappingProxyType({"on": True, "off": False})
 LEAST_AGE_S = 0.5
-"""Younger connections would hardly carry anything but their own making."""
+"""Lowest age at which a connection is replaced: a younger one would carry hardly any messages."""
 LEAST_SILENCE_S, MOST_SILENCE_S = 0.05, 60.0
-"""Of a turn: within less nobody could say more, and nobody waits for longer."""
+"""Limits of the silence that ends a turn: shorter ones split turns, no guest waits for longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestOptions(GuestBehaviour):
-    """``connections_per_minute`` is the whole deployment's, 0 for no limit."""
+    """``connections_per_minute`` is the limit of the whole deployment; 0: no limit."""
 
     paced: bool = True
     connections_per_minute: int = 0
     age_of_all_s: float | None = None
-    """of a connection that is replaced, 0 for none; None: as the guest's class says"""
+    """age at which a connection is replaced; 0: never; None: the value of the guest's class"""
     greets_all: bool | None = None
-    """None: as the guest's class says, or else as a preflight has learnt"""
+    """None: the value of the guest's class, or else what a preflight has learnt"""
     learned_greets: bool | None = None
     listen: bool = True
     sign_ins: tuple[str, ...] = field(default=(), repr=False)
     """JWTs, each the key to a customer's account"""
     sign_ins_file: Path | None = None
-    """where they were read"""
+    """the file from which they were read"""
 
     def settings(self, terms: Terms, *, workers: int, run_id: str) -> GuestSettings:
-        """What the guests of one of n workers share. Raises ConfigError."""
+        """The settings that the guests of one of n workers share. Raises ConfigError."""
         limit = self.connections_per_minute
         return GuestSettings(
             target=terms.target,
@@ -107,7 +107,7 @@ class GuestOptions(GuestBehaviour):
         max_age_s: float,
         greets: bool | None = None,
     ) -> GuestSettings:
-        """The run's settings with what is one guest's own; what was asked for wins."""
+        """The run's settings with those of one guest; options of the run come first."""
         own: dict[str, Any] = {"sign_in": sign_in} if sign_in else {}
         if max_age_s and self.age_of_all_s is None:
             own["max_connection_age_s"] = max_age_s
@@ -116,9 +116,9 @@ class GuestOptions(GuestBehaviour):
         return replace(settings, **own) if own else settings
 
     def sign_in_of(self, guest: int) -> str:
-        """The JWT of guest number n, counted from 0 over all workers; empty where there are none.
+        """The JWT of guest number n, counted from 0 over all workers; empty if there are none.
 
-        After the last comes the first again: at that time its customer's earlier session ends.
+        After the last JWT the first is used again; that ends its customer's earlier session.
         """
         return self.sign_ins[guest % len(self.sign_ins)] if self.sign_ins else ""
 
@@ -126,7 +126,7 @@ class GuestOptions(GuestBehaviour):
 def read_guest_options(
     parsed: argparse.Namespace, terms: Terms, learned: Learned | None = None
 ) -> GuestOptions:
-    """What the options say, or else the target's terms, or what preflights have taught.
+    """The guest options: from the command line, else the target's terms, else the preflights.
 
     Raises ConfigError.
     """
@@ -186,7 +186,8 @@ def _max_age_s(text: str) -> float | None:
 
 
 def max_age_s(text: str | float, what: str) -> float:
-    """The age of a connection as people write it. Raises ConfigError naming ``what``."""
+    """The age of a connection (seconds) from its written form. Raises ConfigError naming
+    ``what``."""
     age_s = seconds(text, what)
     if age_s < LEAST_AGE_S:
         least = duration_text(LEAST_AGE_S)
@@ -210,7 +211,7 @@ HOW_TO_SIMULATE = (
 )
 
 MANIFEST = "handed-out.json"
-"""Among the files that a worker has from its master: option → path there → path here."""
+"""A file that a worker gets from its master, with option → path there → path here."""
 RUN_ID = "harness_run_id"
 SHARES = "harness_shares"
 LEARNED = "harness_learned"
@@ -219,7 +220,7 @@ LEARNED = "harness_learned"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """What a run needs to know besides the locustfile."""
+    """The options of a run."""
 
     terms: Terms
     reports: Path
@@ -229,23 +230,23 @@ class RunOptions:
     slo: Path | None = None
     """a TOML file of objectives beside those of the locustfile"""
     warm_up_s: float | None = None
-    """so long from the beginning nothing is judged; None: as the shape says"""
+    """length of the beginning that is not judged; None: the value of the shape"""
     confident: bool = False
-    """what is met within chance is NO_DATA"""
+    """an objective that is met only within chance is NO_DATA"""
     disk_guard: bool = True
     """refuse a run that does not fit on the disk, and end one before the disk is full"""
     run_id: str | None = None
     """given by the master or by ``harness run``; otherwise made at the start"""
     term_grace_s: float = 8.0
-    """after SIGTERM everything open has to be cleared by then: who sends it kills us later"""
+    """time after SIGTERM in which all sessions must be cleared, before the sender kills us"""
     learned: Learned | None = None
-    """what preflights of the target have taught, if anything"""
+    """what preflights of the target have learnt, if anything"""
     guest_options: GuestOptions = field(default_factory=GuestOptions)
-    """how guests keep to limits, join, sign in and come back"""
+    """how guests keep to limits, join, sign in and reconnect"""
 
     @property
     def target(self) -> Target:
-        """Where the guests go."""
+        """The target of the guests."""
         return self.terms.target
 
 
@@ -269,7 +270,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read_options(parsed: argparse.Namespace) -> RunOptions:
-    """The options of this process. Raises ConfigError with what to do about it."""
+    """The options of this process. Raises ConfigError, which says what to do."""
     url = getattr(parsed, "target", "")
     if not url:
         raise ConfigError(HOW_TO_SIMULATE)
@@ -308,9 +309,9 @@ def read_options(parsed: argparse.Namespace) -> RunOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Handed:
-    """Where this process has files that its options name: a worker may have them from its master.
+    """Finds the files that this process's options name: a worker may have them from its master.
 
-    Its reports are then where it was told itself: the master's folder may not exist here.
+    The worker's reports are in its own folder: the master's may not exist here.
     """
 
     paths: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -329,7 +330,7 @@ class _Handed:
         return cls(paths, config.get(REPORTS))
 
     def path(self, option: str, text: str) -> str:
-        """The file that an option names, as it is here."""
+        """The path of a file that an option names, on this machine."""
         return self.paths.get(option, {}).get(str(Path(text)), text) if text else text
 
 
@@ -400,7 +401,8 @@ def seed() -> int:
 
 
 def run_seed() -> int:
-    """The same for the run itself: what is drawn while a locustfile is imported is told apart."""
+    """The seed for the run itself; :func:`seed` is the one for locustfiles, which also notes its
+    use."""
     text = RunConfig.of_process().values.get(SEED.variable) or _process().seed
     try:
         return int(text)
@@ -455,12 +457,12 @@ def slots_for(arrivals: Schedule | float, in_session: str | float) -> int:
 
 @dataclass(slots=True)
 class _Process:
-    """What lasts as long as a process; those that it forks begin with the same."""
+    """State that lasts as long as a process; forked processes begin with a copy."""
 
     seed: str = field(default_factory=lambda: str(secrets.randbelow(2**31)))
     used_variables: set[str] = field(default_factory=set)
     objectives: list[str] = field(default_factory=list)
-    """what the locustfile has stated"""
+    """the objectives of the locustfile"""
 
 
 @cache
@@ -469,26 +471,28 @@ def _process() -> _Process:
 
 
 def parameters() -> dict[str, str]:
-    """What the locustfile has asked for while it was imported, and the seed: variable → text."""
+    """The parameters that the locustfile read while it was imported, and the seed: variable →
+    text."""
     values = RunConfig.of_process().values
     used = {name: values.get(name, "") for name in _process().used_variables}
     return {**used, SEED.variable: values.get(SEED.variable) or _process().seed}
 
 
 def remember_locusts_options() -> None:
-    """Let Locust make out its own options once, and not for every option of every order.
+    """Let Locust parse its own options once, not for every option of every order.
 
-    A worker gets an order a second while users are ramped up or handed over. Each would hold up its
-    guests for a fifth of a second.
+    A worker gets an order each second while users are ramped up or handed over. Each would stall
+    its guests for a fifth of a second.
     """
     if not hasattr(argument_parser.default_args_dict, "cache_info"):
         argument_parser.default_args_dict = cache(argument_parser.default_args_dict)
 
 
 def take_parameters(masters: Mapping[str, str]) -> bool:
-    """A master's: take its seed for ours. False where that is too late, or not all that differs.
+    """Take the seed of the master's parameters. False if it is too late for that, or if other
+    parameters differ too.
 
-    Then this process has to start anew with them.
+    This process must then restart with the master's parameters.
     """
     own = parameters()
     differs = {name for name, text in masters.items() if own.get(name, "") != text}
@@ -502,19 +506,19 @@ def take_parameters(masters: Mapping[str, str]) -> bool:
 
 
 def has_masters_parameters() -> bool:
-    """Whether this process was started anew with a master's parameters."""
+    """Whether this process was restarted with a master's parameters."""
     return bool(RunConfig.of_process().get(FROM_MASTER))
 
 
 def restart_environment(masters: Mapping[str, str]) -> dict[str, str]:
-    """The environment of this process when it starts anew with a master's parameters."""
+    """The environment with which this process restarts with a master's parameters."""
     values = RunConfig.of_process().with_values({**masters, FROM_MASTER.variable: "1"}).values
     taken_away = dict.fromkeys([CONFIG_FILE, *masters])
     return child_environment({**taken_away, **values})
 
 
 def used_variables() -> list[str]:
-    """The variables that this process has asked for, so that one which is ignored is refused."""
+    """The variables that this process has read, so that a variable which is ignored is refused."""
     return sorted(_process().used_variables)
 
 

@@ -1,9 +1,10 @@
 """The Sessions tab of Locust's web UI, and the guard that keeps other sites out of the UI.
 
-Locust's UI lets any page that the engineer has open start and stop runs: it answers requests of
-every origin and under every name. Here a request needs a ``Host`` that this UI is known by (a name
-that leads to this machine for a moment is how a page gets around the browser's rules: DNS
-rebinding), must not come from a page of another site, and gets no answer that such a page may read.
+Locust's UI answers requests of every origin and under every host name, so any page that is open in
+the engineer's browser can start and stop runs. Here a request needs a ``Host`` that belongs to this
+UI (a page can get around the browser's rules by a name that points to this machine for a moment:
+DNS rebinding), must not come from a page of another site, and gets no answer that such a page may
+read.
 """
 
 import ipaddress
@@ -27,9 +28,9 @@ from harness.measure.recorder import LAG_LOOP, service_tag
 
 PAGE = Path(__file__).parent / "templates"
 LISTED = 50
-"""Leftovers that the page lists; all are counted."""
+"""How many leftovers the page lists; all are counted."""
 LOOK_EVERY_S = 3.0
-"""Leftovers are read from the ledger's files, so not at each question of each page."""
+"""How often leftovers are read: they come from the ledger's files, so not at each request."""
 
 
 class SessionsTab:
@@ -60,7 +61,7 @@ class SessionsTab:
         app.before_request(self._keep_target)
 
     def _keep_target(self) -> Response | None:
-        """Guests go where the run was pointed at: another host in the form is refused."""
+        """Refuse another host in the form: guests go to the target of the run."""
         if request.path != "/swarm" or request.form.get("host", "") in ("", self._target):
             return None
         why = f"the target is {self._target}; start Locust with another --target to change it"
@@ -132,7 +133,7 @@ def _add_script(response: Response) -> Response:
 
 
 ENTRANCES = ("/", "/sessions/", "/login")
-"""What a link of another site may lead to: pages, which do nothing by themselves."""
+"""Pages that a link of another site may open: they change nothing by themselves."""
 
 
 def guard(app: Flask, bound: str, names: str = "") -> None:
@@ -145,8 +146,8 @@ def guard(app: Flask, bound: str, names: str = "") -> None:
 def known(host: str, bound: str, names: str = "") -> bool:
     """Whether a ``Host`` header names a UI that is bound to this address.
 
-    An address, ``localhost`` and what the user has named: none of them can be made to lead here by
-    somebody else.
+    These are addresses, ``localhost`` and the names that the user gave: no other site can make one
+    of them point to this machine.
     """
     try:
         name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
