@@ -1,6 +1,6 @@
-"""One level of a capacity search, judged from its run directory, also while it goes on.
+"""One level of a capacity search, judged from its run directory, also while it is going on.
 
-Its objectives stand by the intervals of their figures, where there are such.
+An objective is judged by the confidence interval of its figure, if there is one.
 """
 
 from collections import Counter, defaultdict
@@ -52,12 +52,12 @@ from harness.studies.capacity.holding import (
 from harness.studies.capacity.models import Reading
 
 ERRORS_OF = ("connect", "session_open", "delivered", "reply")
-"""Operations whose errors make a level missed, also where no objective names them: a service that
-sheds load answers the rest all the faster."""
+"""Operations whose errors make a level missed, even if no objective names them: a service that
+sheds load answers the rest faster."""
 NEVER = 10.0
-"""What never came ranks as if it had taken so many times the limit, or the slowest that came."""
+"""An answer that never came counts as this many times the limit, or the slowest answer."""
 GENERATORS_OWN = ("leftover", "dropped", "late", "workers_lost")
-"""Counters that a level judges in their own right and not as objectives."""
+"""Counters that a level judges by itself, not as objectives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveStanding:
-    """How an objective stands, its figure in words, and whether the figure has an interval."""
+    """The state of an objective, its figure in words, and whether the figure has an interval."""
 
     shown: Shown
     figure: str
@@ -87,7 +87,7 @@ class ObjectiveStanding:
 
 
 class Written:
-    """What the processes of a run have written by now, read once for all of its windows."""
+    """The files that a run's processes have written so far, read once for all its windows."""
 
     def __init__(self, directory: Path) -> None:
         self._run = RunDirectory(directory)
@@ -100,9 +100,9 @@ class Written:
     def window(
         self, warmup_s: float, *, begin_s: float = 0.0, end_s: float | None = None
     ) -> Window:
-        """The judged part of a run: all of its arrivals after the warm-up, or a part of these.
+        """The judged part of a run: all of its arrivals after the warm-up, or a part of them.
 
-        Raises ConfigError when it never ran.
+        Raises ConfigError if the run never began.
         """
         running = [interval for interval in self._intervals if interval.phase == Phase.RUNNING]
         if not running:
@@ -147,10 +147,10 @@ class Part:
     def objective_intervals(
         self, objectives: Sequence[Objective], verdicts: Mapping[str, str]
     ) -> dict[str, ObjectiveStanding]:
-        """How each objective stands that can be judged by now, by its text.
+        """The state of each objective that can be judged now, by the objective's text.
 
-        ``verdicts`` are those of the finished run; they decide what has no interval, such as a
-        count. Raises ConfigError for a damaged histogram.
+        ``verdicts`` are those of the finished run; they decide objectives without an interval, such
+        as counts. Raises ConfigError for a damaged histogram.
         """
         objective_intervals = {
             one.text: self._standing(one, verdicts.get(one.text, ""))
@@ -165,7 +165,7 @@ class Part:
         return {text: one for text, one in objective_intervals.items() if one is not None}
 
     def _standing(self, objective: Objective, verdict: str) -> ObjectiveStanding | None:
-        """How an objective stands; None where that can't be told by now."""
+        """The state of an objective; None if it is not known yet."""
         nothing: ObjectiveStanding | None = None
         if objective.op in (Op.LESS, Op.AT_MOST):
             measured = None
@@ -183,7 +183,7 @@ class Part:
         return ObjectiveStanding(Shown(standing=stands), verdict)
 
     def _errors_of(self, operation: str, limited: Collection[str]) -> ObjectiveStanding | None:
-        """The errors of an operation that no objective limits; None where there are none."""
+        """The errors of an operation that no objective limits; None if there are none."""
         if "errors" in limited:
             return None
         kinds = [kind for kind in Outcome if kind is not Outcome.OK and kind not in limited]
@@ -257,7 +257,8 @@ class Part:
         return estimate_share(blocks, confidence=CONFIDENCE), most[0][0] if most else Outcome.OK
 
     def _cut_late(self, operation: str) -> int:
-        """How many the end of the run cut short when they had waited longer than the slowest."""
+        """How many were cut short by the run's end after they had waited longer than the slowest
+        answer took."""
         if self.whole is None:
             return 0
         tried = self.whole.tried(operation)
@@ -289,9 +290,10 @@ def _share_text(share: Share, how: str = "") -> str:
 
 
 MISSING = 0.05
-"""Of the guests that were to be in session: more, and the level was not the one asked for."""
+"""Share of the guests in session that may be missing; with more, it was not the level asked for."""
 PACED = 0.01
-"""Of the guests: when more had to wait for the limit of new connections, we were the limit."""
+"""Share of the guests that may wait for the limit of new connections; with more, our own limit was
+the bottleneck."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,20 +307,20 @@ class Level:
     replies_per_s: float | None
     session_s: float | None
     little_off: float | None
-    """by which share the run's occupancy and its arrivals * time in session differ"""
+    """difference between the run's occupancy and its arrivals * time in session, as a share"""
     figures: dict[str, str]
     enough: bool
     """whether every percentile that was asked for has an interval"""
     held_s: float
     """the judged time"""
     reading: Reading | None
-    """how far the objective that is nearest to breaking is from its limit"""
+    """distance to its limit of the objective that is nearest to it"""
     of_limit: tuple[float, float, float] | None
     """that objective's figure and its interval (low, figure, high) as shares of its limit"""
     nearest: str = ""
-    """and that objective"""
+    """that objective's text"""
     note: str = ""
-    """what became of it while it was held"""
+    """how the level changed while it was held"""
     unsteady: bool = False
     """whether it still changed when its time was over"""
     wandered: tuple[float, int] = (0.0, 0)
@@ -343,9 +345,9 @@ def look_at(
     least_s: float = 0.0,
     suffices: Callable[[Reading], bool] = lambda _: False,
 ) -> Look:
-    """A level that is still going, by some of its seconds after the warm-up.
+    """Look at a level that is still going on, by some of its seconds after the warm-up.
 
-    Raises ConfigError when its files can't be read.
+    Raises ConfigError if its files can't be read.
     """
     objectives = _parsed(read_start(directory).get("objectives", ()), directory)
     shows = _shows(Written(directory), objectives, warmup_s)
@@ -370,11 +372,11 @@ def judge_run(
     longest_s: float | None = None,
     guests: float | None = None,
 ) -> Level:
-    """Judge a finished level by what came after the warm-up, or by a part of it.
+    """Judge a finished level by the time after the warm-up, or by a part of it.
 
-    It was to be held for ``longest_s`` at most, or for exactly as long as it was; ``guests`` were
-    to be in session at once, where it was a level of occupancy. Raises ConfigError when its record
-    can't be read, or does not say how the run ended and what it left behind.
+    ``longest_s``: how long the level was to be held at most (None: exactly as long as it was).
+    ``guests``: how many were to be in session at once, if it was a level of occupancy. Raises
+    ConfigError if its record can't be read, or lacks the run's end or its leftovers.
     """
     path = RunDirectory(directory).record
     record = parse_record(path)
@@ -430,7 +432,8 @@ def judge_run(
 def _within_chance(
     record: RunRecord, objective_intervals: Mapping[str, ObjectiveStanding]
 ) -> dict[str, ObjectiveStanding]:
-    """What the run calls a miss though its own interval holds the limit: so few can't tell."""
+    """Objectives that the run calls missed though their interval includes the limit: the samples
+    are too few to decide."""
     close = {}
     for entry in record.objectives:
         objective = parse_objective(entry.text)
