@@ -18,5 +18,7 @@ MESSAGES_PER_SESSION_PER_SECOND = 5
 CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE = 1000
 """New connections of all guests together (limits page)."""
 
+HEALTH_CHECK_EVERY_S = 45.0
+"""A guest asks for an echo when it has sent nothing for so long; the service takes two a minute."""
 TYPING_EVERY_S = 5.0
 """Official clients tell that somebody is typing at most once in so long (SDK)."""

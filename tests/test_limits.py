@@ -17,7 +17,7 @@ def test_the_documented_limits() -> None:
     assert limits.REQUESTS_PER_CONNECTION_PER_MINUTE == 60
     assert limits.MESSAGES_PER_SESSION_PER_SECOND == 5
     assert limits.CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE == 1000
-    assert limits.TYPING_EVERY_S == 5
+    assert (limits.HEALTH_CHECK_EVERY_S, limits.TYPING_EVERY_S) == (45, 5)
 
 
 def test_each_has_one_owner() -> None:

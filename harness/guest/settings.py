@@ -25,6 +25,7 @@ from harness.guest.inbox import Seen
 from harness.guest.questions import Listening
 from harness.limits import (
     CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE,
+    HEALTH_CHECK_EVERY_S,
     MESSAGES_PER_SESSION_PER_SECOND,
     REQUESTS_PER_CONNECTION_PER_MINUTE,
 )
@@ -170,7 +171,7 @@ class GuestSettings(GuestBehaviour):
     max_connection_age_s: float = 0.0
     """Age at which a connection is replaced in the guest's next silence, before the service ends it
     (probably after 2 h: protocol, close codes); 0: it is used until the service ends it."""
-    health_check_every_s: float = 45.0
+    health_check_every_s: float = HEALTH_CHECK_EVERY_S
     """Interval of an idle guest's echo requests, as the vendor's client sends them; 0: none."""
     greets: bool | None = None
     """Whether the flow says something by itself after Join, or otherwise before its first answer;

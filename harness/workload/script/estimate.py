@@ -11,15 +11,13 @@ from math import ceil
 
 from harness.errors import ConfigError
 from harness.limits import (
+    HEALTH_CHECK_EVERY_S,
     MESSAGES_PER_SESSION_PER_SECOND,
     REQUESTS_PER_CONNECTION_PER_MINUTE,
     TYPING_EVERY_S,
 )
 from harness.units import duration_text
 from harness.workload.script.model import PAUSES, WAITS, Script, Step, StepKind, walk
-
-# An idle guest asks for a sign of life so often.
-HEALTH_CHECK_EVERY_S = 60.0
 
 MESSAGES = (StepKind.SAY, StepKind.CHOOSE, StepKind.JOIN, StepKind.CLEAR)
 
@@ -65,7 +63,6 @@ class _Account:
     now_s: float = 0.0
     requests: list[list[float]] = field(default_factory=lambda: [[0.0]])
     messages: list[float] = field(default_factory=list)
-    checked_s: float = 0.0
 
     def send(self, *, message: bool) -> None:
         self.requests[-1].append(self.now_s)
@@ -75,15 +72,14 @@ class _Account:
     def wait(self, wait_s: float) -> None:
         """Time passes; health checks go out while it does."""
         end_s = self.now_s + wait_s
-        while self.checked_s + HEALTH_CHECK_EVERY_S <= end_s:
-            self.checked_s += HEALTH_CHECK_EVERY_S
-            self.requests[-1].append(self.checked_s)
+        sent = self.requests[-1]
+        while sent[-1] + HEALTH_CHECK_EVERY_S <= end_s:
+            sent.append(sent[-1] + HEALTH_CHECK_EVERY_S)
         self.now_s = end_s
 
     def reconnect(self) -> None:
         """A new connection, configured anew."""
         self.requests.append([self.now_s])
-        self.checked_s = self.now_s
 
 
 def estimate(script: Script, *, reply_s: float = 1.0) -> Estimate:

@@ -34,18 +34,22 @@ def test_typing_attaching_and_idling_cost_requests() -> None:
     assert played("    - typing: 0s\n").requests == 2 + 1
     assert played("    - attach: a.pdf\n").requests == 2 + 2
     idle = played("    - idle: 10m\n")
-    assert (idle.requests, idle.duration_s) == (2 + 10, 600)
+    assert (idle.requests, idle.duration_s) == (2 + 13, 600)
 
 
 def test_a_minute_ends_before_the_next_begins() -> None:
-    # configure and text at 0; health check, text and clear at 60
+    # configure and text at 0; health check at 45; text and clear at 60
     found = played("    - say: a\n    - think: 60s\n    - say: b\n")
     assert (found.requests, found.peak_per_min) == (5, 3)
 
 
-def test_a_new_connection_waits_its_own_minute_for_a_health_check() -> None:
-    found = played("    - idle: 50s\n    - drop\n    - reconnect\n    - idle: 50s\n")
-    assert found.requests == 3  # two configures and the clear
+def test_a_health_check_goes_out_as_long_after_the_last_request_as_a_guest_sends_it() -> None:
+    assert played("    - idle: 40s\n    - say: a\n    - idle: 40s\n").requests == 3
+    assert played("    - idle: 50s\n    - say: a\n    - idle: 50s\n").requests == 3 + 2
+    # as after the configure of a new connection
+    cut = "    - idle: {0}\n    - drop\n    - reconnect\n    - idle: {0}\n"
+    assert played(cut.format("40s")).requests == 3  # two configures and the clear
+    assert played(cut.format("50s")).requests == 3 + 2
 
 
 def test_more_than_sixty_requests_in_a_minute_break_the_connections_limit() -> None:
