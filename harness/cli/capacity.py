@@ -27,7 +27,7 @@ from harness.cli.parsing import (
     reports_option,
     targets_option,
 )
-from harness.config.run_config import CA_FILE, SLO
+from harness.config.run_config import CA_FILE, MASTER_PORT, SLO
 from harness.errors import ExitCode
 from harness.report.html.page import write_page
 from harness.rundir.layout import CAPACITY_PAGE
@@ -88,7 +88,7 @@ COMMAND = Command(
     option("--master", "lead workers on other machines: harness worker HOST --again"),
     option("--expect-workers N", "begin each level when so many are there", type=int),
     option("--bind ADDRESS", "address on which the master listens (default: 127.0.0.1)"),
-    option("--master-port PORT", "port of the master (default: 5557)", type=int),
+    option("--master-port PORT", f"port of the master (default: {MASTER_PORT})", type=int),
     option("--seed N", "repeat the arrivals of each level", type=int),
     option("--wanted LOAD", "the load that you need: the answer says what room is above it"),
     reports_option(),

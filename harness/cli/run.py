@@ -26,7 +26,7 @@ from harness.cli.parsing import (
     targets_option,
 )
 from harness.config import run_config as settings
-from harness.config.run_config import LOG_FORMAT
+from harness.config.run_config import LOG_FORMAT, MASTER_PORT, STOP_TIMEOUT
 from harness.machine import too_many_workers
 from harness.supervise.parameters import DEFAULT, check_numbers
 from harness.supervise.run import supervise
@@ -57,7 +57,11 @@ COMMAND = Command(
         "length of the run: 60s, 20m, 8h (default: the schedule's, else 1m); to shorten a "
         "schedule, use --over",
     ),
-    option("--stop-timeout TIME", "how long conversations may go on after the end", default="15s"),
+    option(
+        "--stop-timeout TIME",
+        "how long conversations may go on after the end",
+        default=STOP_TIMEOUT,
+    ),
     option(settings.TERM_GRACE),
     option("--processes N", "worker processes; -1: one per core", type=int),
     option("--master", "lead workers on other machines"),
@@ -65,7 +69,7 @@ COMMAND = Command(
     option("--expect-workers N", "start when this many workers are connected", type=int),
     option("--workers-within TIME", "how long the master waits for its workers", default="5m"),
     option("--master-host HOST", "address of the master", default="127.0.0.1"),
-    option("--master-port PORT", "port of the master", default=5557),
+    option("--master-port PORT", "port of the master", default=MASTER_PORT),
     option("--bind ADDRESS", "where the master listens (not encrypted)", default="127.0.0.1"),
     *map(option, (settings.RATE, settings.OVER, settings.STAY, settings.SILENCE)),
     option(settings.OCCUPANCY, type=int),

@@ -15,7 +15,7 @@ examples:
 from pathlib import Path
 
 from harness.cli.parsing import Command, Namespace, argument, choose_log_format, option
-from harness.config.run_config import LOG_FORMAT, REPORTS
+from harness.config.run_config import LOG_FORMAT, MASTER_PORT, REPORTS
 from harness.supervise.worker import come_again, join_master
 
 
@@ -27,7 +27,7 @@ def run(args: Namespace) -> int:
 
 COMMAND = Command(
     run,
-    argument("master HOST[:PORT]", "where the master is (port: 5557)"),
+    argument("master HOST[:PORT]", f"where the master is (port: {MASTER_PORT})"),
     option("--within TIME", "how long to wait for the master", default="5m"),
     option("--processes N", "worker processes; -1: one per core", type=int),
     option("--again", "take part in one run after the other, until none begins within --within"),

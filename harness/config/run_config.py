@@ -22,6 +22,10 @@ ENVIRONMENT: Mapping[str, str] = os.environ
 SCHEDULE_SPARE_S = 10.0
 """A run may take so much longer than its schedule. Locust's clock starts before the first guest can
 come, on a busy machine by seconds. The run ends by itself when the last guest has left."""
+STOP_TIMEOUT = "15s"
+"""How long conversations may go on after the end of a run that is not told another time."""
+MASTER_PORT = 5557
+"""Where a master listens that is not told another port: Locust's own default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

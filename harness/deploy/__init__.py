@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from harness.config import run_config
 from harness.config.run_config import LOG_FORMAT, METRICS_ADDRESS, TERM_GRACE
 from harness.config.target import Terms, read_target
 from harness.errors import ConfigError, expect
@@ -22,8 +23,8 @@ from harness.errors import ConfigError, expect
 HOME = "/harness"
 """The work folder of the image."""
 FILES = "files"
-REPORTS = "reports"
-BUS, METRICS = 5557, 9646
+REPORTS = run_config.REPORTS.default
+BUS, METRICS = run_config.MASTER_PORT, 9646
 USER = 10001
 LEAVE_S = 30
 """From when all is cleared until the container is killed: the record and the report are made."""
@@ -35,7 +36,7 @@ NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 FILE_NAME = re.compile(r"[-._a-zA-Z0-9]{1,100}")
 MOST_BYTES = 900_000
 """A ConfigMap may hold 1 MiB, and what is no text is encoded in it."""
-TARGETS_FILE = "targets.toml"
+TARGETS_FILE = run_config.TARGETS.default
 DECIDED = {
     "--target", "--targets", "--ca-file", "--master", "--worker", "--processes", "--bind",
     "--master-host", "--master-port", "--expect-workers", "--metrics-port", "--reports",

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from harness.clock import utc_iso
 from harness.config.guard import Intent, Rule, refusals
-from harness.config.run_config import ENVIRONMENT
+from harness.config.run_config import ENVIRONMENT, STOP_TIMEOUT
 from harness.config.target import Terms
 from harness.errors import ConfigError, PlatformApiError, TransportError
 from harness.foreign import an_object, parse_json
@@ -59,6 +59,7 @@ from harness.preflight.trial import WITHIN_S, OperatorView, learn, try_one_guest
 from harness.transport.dial import Address
 from harness.transport.http import Answer, request
 from harness.transport.websocket import probe
+from harness.units import seconds
 
 PATIENCE_S = 10.0
 TRIES = 2
@@ -278,10 +279,6 @@ def fetch_domains(terms: Terms) -> Mapping[str, Any] | None:
     return domains if isinstance(domains, dict) else None
 
 
-STOP_TIMEOUT_S = 15.0
-"""That of a run which is not told another."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
     """The run that is to come, as far as it is known."""
@@ -293,7 +290,8 @@ class Planned:
 
     @property
     def intent(self) -> Intent:
-        return Intent.of_plan(self.inspected, users=self.users, stop_timeout_s=STOP_TIMEOUT_S)
+        stop_timeout_s = seconds(STOP_TIMEOUT)
+        return Intent.of_plan(self.inspected, users=self.users, stop_timeout_s=stop_timeout_s)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -20,11 +20,12 @@ import orjson
 
 from harness import __version__
 from harness.clock import KERNEL_STAMPS
+from harness.config import run_config
 from harness.config.target import Target
 from harness.errors import ConfigError
 from harness.machine import writable_by
 
-REPORTS = Path("reports")
+REPORTS = Path(run_config.REPORTS.default)
 """The folder of all runs where nobody names another."""
 LATEST = "latest"
 """The link in it to the run that was begun last, and how a command is told to take that one."""

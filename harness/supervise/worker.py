@@ -19,7 +19,14 @@ from typing import Any, NoReturn
 import orjson
 
 from harness.clock import monotonic_ns, wall_ns
-from harness.config.run_config import HANDED_OUT, LOG_FORMAT, REPORTS, SCRIPT, child_environment
+from harness.config.run_config import (
+    HANDED_OUT,
+    LOG_FORMAT,
+    MASTER_PORT,
+    REPORTS,
+    SCRIPT,
+    child_environment,
+)
 from harness.errors import ConfigError, ExitCode, HarnessError
 from harness.ledger.runs import runs
 from harness.machine import (
@@ -37,7 +44,6 @@ from harness.supervise.parameters import check_processes, parameters_of, playabl
 from harness.supervise.progress import Tail
 from harness.units import seconds
 
-PORT = 5557
 """Locust's own for a master."""
 MISSING = ("FileNotFoundError", "ModuleNotFoundError", "No such file")
 """How an error of a locustfile begins that needs more than it was handed out."""
@@ -75,7 +81,7 @@ def read_place(text: str) -> tuple[str, int]:
     """``HOST[:PORT]``, an IPv6 address in brackets. Raises ConfigError."""
     host, colon, port = text.rpartition(":")
     if not colon or text.endswith("]"):
-        host, port = text, str(PORT)
+        host, port = text, str(MASTER_PORT)
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if not bare or (":" in host and bare == host) or not bare.isprintable() or "/" in bare:
         raise ConfigError(f"HOST: expected HOST or HOST:PORT of a master, got {text!r}")
