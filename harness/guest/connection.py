@@ -30,7 +30,7 @@ from harness.guest.outcomes import (
 )
 from harness.guest.settings import UNLIMITED, GuestSettings, Observer, Pace
 from harness.limits import TYPING_EVERY_S
-from harness.measure.model import Outcome, Sample
+from harness.measure.model import CONNECT_PHASES, Outcome, Sample
 from harness.measure.recorder import Recorder
 from harness.protocol import requests
 from harness.protocol.codec import Other, SessionResponse, encode_request, encode_text, text_head
@@ -50,7 +50,6 @@ _TWO_DIGITS = tuple(f"{number:02x}" for number in range(256))
 UNHEARD = frozenset({State.REFUSED, State.LOST})
 """Session states in which an open connection may still be told of a session: configureSession was
 refused, or its connection was lost."""
-PHASES = ("dns", "tcp", "proxy", "tls", "upgrade")
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -162,7 +161,7 @@ class Connection:
             self._recorder.add(Sample("connect", due, started, now, now, connect_outcome(error)))
             raise
         phases = self._websocket.phases
-        for phase in PHASES:
+        for phase in CONNECT_PHASES:
             if phase in phases:
                 self._recorder.add_phase(phase, phases[phase])
         now = monotonic_ns()

@@ -207,9 +207,9 @@ _ALL = (
     ),
 )
 
-ALWAYS_OK = frozenset(
-    {"dns", "tcp", "proxy", "tls", "upgrade", "clear_to_close", "conversation_end"}
-)
+CONNECT_PHASES = ("dns", "tcp", "proxy", "tls", "upgrade")
+"""Operations that are the phases of a ``connect``, in their order."""
+ALWAYS_OK = frozenset({*CONNECT_PHASES, "clear_to_close", "conversation_end"})
 """Operations that are measured only when they end well: one that fails is counted elsewhere (of a
 connection as ``connect``, of a session as ``clear``)."""
 REPLY, GREETING, TURN = "reply", "greeting", "turn"

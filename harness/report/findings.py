@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from harness.judge.reading import STILL_GOING, ending_words
+from harness.judge.record import QUANTILES
 from harness.judge.series import Series
 from harness.limits import CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE, REQUESTS_PER_CONNECTION_PER_MINUTE
 from harness.measure import model as sample
@@ -252,7 +253,7 @@ def _moment(text: str) -> str:
 
 TIMED = tuple(sorted(sample.TIMED))
 """Outcomes whose times are in the histograms."""
-CHECKED = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "max": 100.0}
+CHECKED = {name: QUANTILES[name] for name in ("p50", "p95", "p99", "max")}
 TOLERANCE = 0.005
 """Of a time; both come from the same three digits."""
 LEAST_MS = 0.003

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from harness.errors import ConfigError
-from harness.measure.model import OPERATIONS, Phase, latest_phase
+from harness.measure.model import CONNECT_PHASES, OPERATIONS, Phase, latest_phase
 from harness.rundir.layout import WAITING, RunDirectory
 from harness.streams import plain_line, plain_table
 from harness.units import duration_text, milliseconds
@@ -188,7 +188,7 @@ class Progress:
         table = plain_table("last second", "count", "p50 ms", "p95 ms", "max ms")
         for name in OPERATIONS:
             histogram = self._measured(name)
-            if histogram is not None and name not in ("dns", "tcp", "proxy", "tls", "upgrade"):
+            if histogram is not None and name not in CONNECT_PHASES:
                 values = histogram.percentiles_ms([50, 95, 100])
                 table.add_row(name, f"{histogram.count:,}", *[milliseconds(v) for v in values])
         for text in (head, account, arrivals):

@@ -7,8 +7,9 @@ from markupsafe import Markup
 
 from harness.clock import utc_iso
 from harness.judge.gate import WITHIN_CHANCE
+from harness.judge.record import QUANTILES
 from harness.judge.series import Series
-from harness.measure.model import FELT, OPERATIONS, ordered
+from harness.measure.model import CONNECT_PHASES, FELT, OPERATIONS, ordered
 from harness.report import story, wording
 from harness.report.findings import (
     AUDIT,
@@ -59,10 +60,10 @@ from harness.report.wording import (
 )
 from harness.rundir.schema import Objective, RunRecord
 
-TIMES = ("p50", "p90", "p95", "p99", "p99_9", "max", "mean")
+TIMES = (*QUANTILES, "mean")
 WIDE = frozenset({"p90", "p99_9", "max", "mean"})
 """Times that no phone has room for."""
-CONNECTING = ("connect", "dns", "tcp", "proxy", "tls", "upgrade")
+CONNECTING = ("connect", *CONNECT_PHASES)
 MOST_INCIDENTS = 6
 GENERATOR_SHOWN = 3
 """So many of its figures stand on the page; the others unfold."""
