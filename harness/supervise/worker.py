@@ -28,7 +28,6 @@ from harness.config.run_config import (
     child_environment,
 )
 from harness.errors import ConfigError, ExitCode, HarnessError
-from harness.ledger.runs import runs
 from harness.machine import (
     deferred_stops,
     handling,
@@ -194,6 +193,8 @@ class RunOver:
 
     def look(self) -> bool:
         """Whether each of its processes has written its last figures."""
+        from harness.ledger.runs import runs  # takes a while to import
+
         for run in runs(self._reports):
             start = RunDirectory(run).start
             if start.is_file() and start.stat().st_mtime >= self._since_s:
