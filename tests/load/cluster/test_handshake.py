@@ -145,6 +145,8 @@ class Cluster:
         home = self.folder / name
         home.mkdir(exist_ok=True)
         path = os.pathsep.join([*([more.pop("PATCHES")] if "PATCHES" in more else []), str(ROOT)])
+        # Locust writes a master's file there by its name alone: not beside that of another test.
+        more["TMPDIR"] = str(home)
         environment = environment_for(Path(), self.target, PYTHONPATH=path, **more)
         process = launch(Path(file), environment, *words, folder=home)
         self.processes.append(process)
