@@ -36,7 +36,7 @@ from harness.machine import (
     signal_when_orphaned,
 )
 from harness.measure.model import Phase
-from harness.rundir.layout import RunDirectory
+from harness.rundir.layout import START, VISIT_PREFIXES, RunDirectory
 from harness.streams import open_console
 from harness.supervise.children import inspect_locustfile
 from harness.supervise.parameters import check_processes, parameters_of, playable
@@ -193,11 +193,10 @@ class RunOver:
 
     def look(self) -> bool:
         """Whether each of its processes has written its last figures."""
-        from harness.ledger.runs import runs  # takes a while to import
-
-        for run in runs(self._reports):
-            start = RunDirectory(run).start
-            if start.is_file() and start.stat().st_mtime >= self._since_s:
+        for start in self._reports.glob(f"*/{START}"):
+            run = start.parent
+            recent = start.stat().st_mtime >= self._since_s
+            if recent and not run.is_symlink() and not run.name.startswith(VISIT_PREFIXES):
                 pattern = RunDirectory(run).intervals("*").name
                 self._tails.setdefault(run, Tail(run, pattern))
         for run, tail in self._tails.items():

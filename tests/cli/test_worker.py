@@ -108,6 +108,10 @@ def test_it_leaves_with_0_where_no_further_run_begins(
 @pytest.mark.parametrize("name", ["20261128-101500-abcd", "nightly"])
 def test_a_run_is_over_when_each_of_its_processes_has_ended(tmp_path: Path, name: str) -> None:
     over = RunOver(tmp_path, since_s=time.time() - 1)
+    visit = RunDirectory(tmp_path / "preflight-20261128-101400-beef")  # no run, and none of ours
+    visit.path.mkdir()
+    visit.start.write_text("{}")
+    visit.intervals("preflight").write_text('{"phase": "running"}\n')
     files = RunDirectory(tmp_path / name)
     files.path.mkdir()
     assert not over.look()
