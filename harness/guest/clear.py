@@ -185,6 +185,8 @@ class Clearing:
             ending = Ending.UNCONFIRMED
         lost_ns = connection.inbox.lost_ns or monotonic_ns()
         wait_s = 0.0
+        if ending in UNSETTLED and not new:
+            self.mark(Stage.CLEARING)  # on disk before the session is asked for again
         for attempt in range(settings.end_attempts):
             if ending not in UNSETTLED:
                 break
