@@ -27,21 +27,27 @@ terminal obeys. What ``harness guest`` shows of frames goes through it too.
 
 import re
 from base64 import b64decode
+from collections.abc import Callable
 from enum import IntEnum
 
 MOST = 500
 """Characters of a server's own words that are shown."""
-_SECRETS = (
+# Each goes over a text in one pass, however long it is: lines of a log pass here.
+_SECRETS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     # The key of an HTTP login; plain words after "basic" are none.
     (
         r"\b((?i:basic|bearer):?\s+)(?=[\w+/=.~-]*(?:[0-9=]|[a-z][A-Z]))[\w+/=.~-]{6,}",
         r"\1…",
     ),
-    (r"\beyJ[\w-]+(?:\.[\w-]*){1,4}", "eyJ…"),
+    (r"(?<![\w-])eyJ[\w-]+(?:\.[\w-]*){1,4}", "eyJ…"),
     (r"(//)[^/@\s\"'<>]+@", r"\1…@"),
-    (r"(?i)(https?://[^\s?\"'<>]+\?)[^\s\"'<>]+", r"\1…"),
+    # The query of an address; what has none is taken whole, or each address in it would be a start.
     (
-        r"(?i)(?<![a-z])((?:signature|x-amz-[a-z-]+|x-goog-[a-z-]+|sig|jwt|password)=)"
+        r"(?i)(https?://[^\s?\"'<>]*+\??)([^\s\"'<>]*)",
+        lambda found: found[1] + "…" * bool(found[2]),
+    ),
+    (
+        r"(?i)(?<![a-z])((?:signature|x-(?:amz|goog)-[a-z-]{1,60}|sig|jwt|password)=[\"']?)"
         r"[^&\s\"'<>]+",
         r"\1…",
     ),
@@ -74,9 +80,9 @@ def safe_text(text: str) -> str:
 def safe_line(text: str) -> str:
     """What goes into a log, whoever wrote it: ids are shortened too, as one may be a guest's token.
 
-    Line ends and tabs stay.
+    Line ends and tabs stay; ends of lines of other systems become ours.
     """
-    return safe_text(without_ids(text))
+    return safe_text(without_ids(text.replace("\r\n", "\n")))
 
 
 def safe_quote(text: str, most: int = MOST) -> str:

@@ -14,6 +14,7 @@ from harness.errors import (
     PlatformApiError,
     ServiceError,
     UpgradeRejected,
+    safe_line,
     safe_quote,
     safe_text,
     without_ids,
@@ -37,6 +38,7 @@ LOGIN = b64encode(b"user:correct horse").decode()
         ("no https://b.s3.example/k?X-Amz-Signature=0a1b2c&X-Amz-Date=1", "0a1b2c"),
         ("no /k?a=1&Signature=0a1b2c", "0a1b2c"),
         ("password=hunter2", "hunter2"),
+        ("connect(password='hunter2')", "hunter2"),
     ],
 )
 def test_no_secret_is_repeated(text: str, secret: str) -> None:
@@ -49,6 +51,24 @@ def test_no_secret_is_repeated(text: str, secret: str) -> None:
     assert secret not in ServiceError(400, text).text
     assert secret not in ConnectionLost(4000, text).reason
     assert secret not in UpgradeRejected(400, text).body
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["https://a.example/1,", "x-amz-", "eyJ-", "//", "basic ", "https://", f"{TOKEN},", "a?b=c&"],
+)
+def test_a_long_line_takes_a_time_that_grows_with_its_length_alone(text: str) -> None:
+    assert safe_line(text * (500_000 // len(text))), "a search that begins anew takes many minutes"
+
+
+def test_a_line_of_a_log_keeps_its_ends_and_loses_its_secrets() -> None:
+    address = "https://a.example/k?X-Amz-Signature=0a1b2c"
+    assert safe_line(f"{address},https://b.example/\r\n\t{TOKEN}") == (
+        "https://a.example/k?…\n\t12345678…"
+    )
+    assert safe_line("see https://b.example/, and http://c.example/?") == (
+        "see https://b.example/, and http://c.example/?"
+    )
 
 
 @pytest.mark.parametrize(
