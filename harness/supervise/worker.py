@@ -195,10 +195,11 @@ class RunOver:
         """Whether each of its processes has written its last figures."""
         for start in self._reports.glob(f"*/{START}"):
             run = start.parent
-            recent = start.stat().st_mtime >= self._since_s
-            if recent and not run.is_symlink() and not run.name.startswith(VISIT_PREFIXES):
-                pattern = RunDirectory(run).intervals("*").name
-                self._tails.setdefault(run, Tail(run, pattern))
+            with suppress(OSError):  # it was moved away meanwhile, or is somebody else's
+                recent = start.stat().st_mtime >= self._since_s
+                if recent and not run.is_symlink() and not run.name.startswith(VISIT_PREFIXES):
+                    pattern = RunDirectory(run).intervals("*").name
+                    self._tails.setdefault(run, Tail(run, pattern))
         for run, tail in self._tails.items():
             for name, line in tail.lines():
                 with suppress(ValueError, KeyError, TypeError):

@@ -105,6 +105,14 @@ def test_it_leaves_with_0_where_no_further_run_begins(
     assert main(["worker", *words]) == ExitCode.LOCUST, "it would be no better the next time"
 
 
+def test_a_run_that_is_moved_away_while_it_is_looked_at_stops_no_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = RunDirectory(tmp_path / "20261128-101500-gone").start
+    monkeypatch.setattr(Path, "glob", lambda *_: [gone])
+    assert not RunOver(tmp_path, since_s=0).look()
+
+
 @pytest.mark.parametrize("name", ["20261128-101500-abcd", "nightly"])
 def test_a_run_is_over_when_each_of_its_processes_has_ended(tmp_path: Path, name: str) -> None:
     over = RunOver(tmp_path, since_s=time.time() - 1)
