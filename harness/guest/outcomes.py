@@ -271,6 +271,10 @@ def question_outcome(error: BaseException | None) -> Outcome:
     """The outcome of a story's open questions if the story ends with this error."""
     if was_cut(error):
         return Outcome.CUT_SHORT
+    if (
+        isinstance(error, ConnectionLost) and error.timed_out
+    ):  # an HTTP request: ours is still there
+        return Outcome.UNANSWERED
     if isinstance(error, TransportError | SessionExpired | SessionNotFound):
         return Outcome.LOST
     return Outcome.UNANSWERED

@@ -17,6 +17,7 @@ from harness.guest.outcomes import (
     connect_outcome,
     ending_of,
     outcome_of,
+    question_outcome,
     reason_of,
     service_error,
     sign_in_outcome,
@@ -40,6 +41,12 @@ def test_an_error_answer(code: int, kind: type, outcome: Outcome, ending: Ending
     error = service_error(Failure(code, "text", "id", 2.0))
     assert type(error) is kind
     assert (outcome_of(error), ending_of(error)) == (outcome, ending)
+
+
+def test_an_open_question_is_lost_only_with_its_connection() -> None:
+    assert question_outcome(ConnectionLost(1006)) is Outcome.LOST
+    late = ConnectionLost(None, "no answer within 5 s", timed_out=True)  # of an HTTP request
+    assert question_outcome(late) is Outcome.UNANSWERED
 
 
 def test_that_a_session_is_said_to_have_expired_is_no_proof() -> None:
