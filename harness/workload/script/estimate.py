@@ -63,6 +63,7 @@ class _Account:
     now_s: float = 0.0
     requests: list[list[float]] = field(default_factory=lambda: [[0.0]])
     messages: list[float] = field(default_factory=list)
+    connected: bool = True
 
     def send(self, *, message: bool) -> None:
         self.requests[-1].append(self.now_s)
@@ -70,16 +71,17 @@ class _Account:
             self.messages.append(self.now_s)
 
     def wait(self, wait_s: float) -> None:
-        """Time passes; health checks go out while it does."""
+        """Time passes; health checks go out while it does, if there is a connection."""
         end_s = self.now_s + wait_s
         sent = self.requests[-1]
-        while sent[-1] + HEALTH_CHECK_EVERY_S <= end_s:
+        while self.connected and sent[-1] + HEALTH_CHECK_EVERY_S <= end_s:
             sent.append(sent[-1] + HEALTH_CHECK_EVERY_S)
         self.now_s = end_s
 
     def reconnect(self) -> None:
         """A new connection, configured anew."""
         self.requests.append([self.now_s])
+        self.connected = True
 
 
 def estimate(script: Script, *, reply_s: float = 1.0) -> Estimate:
@@ -111,22 +113,21 @@ def _play(
     account = _Account()
     before = None
     texts = waits = 0
-    cleared = dropped = False
+    cleared = False
     for step in walk(steps):
         kind = step.kind
         cleared = kind is StepKind.CLEAR
-        if dropped and kind not in (StepKind.IDLE, StepKind.THINK, StepKind.DROP):
+        if not account.connected and kind not in (StepKind.IDLE, StepKind.THINK, StepKind.DROP):
             account.reconnect()  # whatever needs a connection gets one
-            dropped = False
         if kind is StepKind.SAY and before not in PAUSES:
             account.wait(pause_s)
         before = kind
         texts += kind in (StepKind.SAY, StepKind.CHOOSE, StepKind.ATTACH)
         waits += kind in WAITS
-        dropped = dropped or kind is StepKind.DROP
+        account.connected = account.connected and kind is not StepKind.DROP
         _account_for(step, account, reply_s)
     if not cleared:  # the guest always ends its session
-        if dropped:
+        if not account.connected:
             account.reconnect()
         account.send(message=True)
     per_min = max(_most_within(times, 60.0) for times in account.requests)

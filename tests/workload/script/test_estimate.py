@@ -50,6 +50,8 @@ def test_a_health_check_goes_out_as_long_after_the_last_request_as_a_guest_sends
     cut = "    - idle: {0}\n    - drop\n    - reconnect\n    - idle: {0}\n"
     assert played(cut.format("40s")).requests == 3  # two configures and the clear
     assert played(cut.format("50s")).requests == 3 + 2
+    alone = "    - join\n    - drop\n    - idle: 10m\n    - reconnect\n    - say: a\n"
+    assert played(alone).requests == 5, "nothing can be sent without a connection"
 
 
 def test_more_than_sixty_requests_in_a_minute_break_the_connections_limit() -> None:
