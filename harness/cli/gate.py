@@ -25,7 +25,7 @@ from pathlib import Path
 import orjson
 
 from harness.cli.parsing import Command, Namespace, option, reports_option, run_argument, take_run
-from harness.config.run_config import CONFIDENT
+from harness.config.run_config import CHANCE_IS_NO_DATA, CONFIDENT
 from harness.judge.reading import judge_anew, read_objectives, since_then
 from harness.judge.record import write_record
 from harness.report.terminal import met_lines, verdict_line
@@ -59,7 +59,7 @@ COMMAND = Command(
     run,
     run_argument(),
     option("--slo FILE", "objectives (TOML)", type=Path, required=True),
-    option(CONFIDENT.option, CONFIDENT.help),
+    option(CONFIDENT.option, CHANCE_IS_NO_DATA),
     option("--json", "print the verdict as one JSON object"),
     option("--write", "write the new verdict into the run's record and reports"),
     reports_option(),

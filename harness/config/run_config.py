@@ -86,11 +86,8 @@ TERM_GRACE = _option(
     default="8s",
 )
 WARM_UP = _option("--warm-up TIME", "do not judge this much of the beginning")
-CONFIDENT = _option(
-    "--confident on|off",
-    "an objective that chance alone may have met gives NO_DATA",
-    default="off",
-)
+CHANCE_IS_NO_DATA = "an objective that chance alone may have met gives NO_DATA"
+CONFIDENT = _option("--confident on|off", CHANCE_IS_NO_DATA, default="off")
 WEB_HOST_NAME = _option("--web-host-name NAMES", "names of the web UI, with commas")
 LOG_FORMAT = _option(
     "--log-format text|json",

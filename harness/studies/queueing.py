@@ -218,10 +218,12 @@ def _at_most(queue: Queue | ImpatientQueue, elsewhere: float) -> NDArray[np.floa
         top *= 2
     others = np.arange(top)
     of_others = np.exp(xlogy(others, elsewhere) - gammaln(others + 1) - elsewhere)
-    # Of the sum of both: the product of their transforms, as long as both together.
+    # Of the sum of both: the product of their transforms, at least as long as both together; a
+    # power of two is transformed fast.
     length = weights.size + others.size - 1
-    product = np.fft.rfft(weights / weights.sum(), length) * np.fft.rfft(of_others, length)
-    return np.cumsum(np.fft.irfft(product, length))
+    size = 1 << (length - 1).bit_length()
+    product = np.fft.rfft(weights / weights.sum(), size) * np.fft.rfft(of_others, size)
+    return np.cumsum(np.fft.irfft(product, size)[:length])
 
 
 def poisson_quantile(share: float, mean: float) -> int:
