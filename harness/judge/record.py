@@ -34,6 +34,7 @@ from harness.judge.validity import (
 )
 from harness.ledger.reader import IN_USE, Account, read_account
 from harness.measure.histogram import Histogram
+from harness.measure.lag import complaints, lateness
 from harness.measure.model import (
     ANSWERS,
     CLASSES,
@@ -73,8 +74,6 @@ from harness.measure.recorder import (
     UNASKED,
     WARM_UP,
     by_reason,
-    complaints,
-    lateness,
     service_tag,
     with_warm_up,
 )

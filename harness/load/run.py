@@ -44,6 +44,7 @@ from harness.load.logs import LOG
 from harness.load.options import RunOptions, run_seed
 from harness.load.shape import ArrivalShape, Mix, shares_of
 from harness.measure.histogram import Histogram
+from harness.measure.lag import LoopLag
 from harness.measure.model import COMING, Phase, Sample
 from harness.measure.recorder import (
     ARRIVAL_LATENESS,
@@ -55,7 +56,6 @@ from harness.measure.recorder import (
     SESSION_CUT,
     SESSION_LENGTH,
     STORIES_TOLD,
-    LoopLag,
 )
 from harness.measure.snapshot import IntervalWriter
 from harness.rundir.layout import RunDirectory, begin_run, target_facts

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.judge.record import QUANTILES
 from harness.measure.histogram import rank
+from harness.measure.lag import LATE_MS, MOST_LATE
 from harness.measure.model import CLASSES, COUNTERS
-from harness.measure.recorder import LATE_MS, MOST_LATE
 from harness.report import wording
 from harness.report.wording import (
     UNKNOWN,
@@ -71,7 +72,6 @@ SHOWN_ELSEWHERE = {
 WITHIN_LIMIT = f"valid up to {MOST_LATE:.0%}"
 LATER = f"later than {LATE_MS:.0f} ms"
 MOST_REASONS = 3
-SHARES = {"p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}
 TOO_FEW = "too few"
 FEWEST_FOR_P95 = 20
 SECRET = re.compile(r"secret|token|passw|credential|api.?key|authori[sz]ation|client.?id", re.I)
@@ -367,12 +367,12 @@ def time_text(figures: OperationFigures, clock: str, name: str) -> str:
     """
     times: Times = getattr(figures, f"{clock}_ms")
     value: float | None = getattr(times, name)
-    share = SHARES.get(name)
+    percent = QUANTILES.get(name, 0)
     if name in times.lower_bounds:
         return f"> {ms_text(value)}"
-    if value is not None and share is not None and figures.count is not None:
-        timed = figures.outcomes.get("ok", 0) + figures.outcomes.get("timeout", 0)
-        if (timed or figures.count) * (1 - share) < 1:
+    if value is not None and 50 < percent < 100 and figures.count is not None:
+        timed = figures.outcomes.get("ok", 0) + figures.outcomes.get("timeout", 0) or figures.count
+        if rank(percent, timed) == timed:
             return TOO_FEW
     return ms_text(value)
 

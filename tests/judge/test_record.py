@@ -15,6 +15,7 @@ from harness.judge.record import (
     write_record,
 )
 from harness.ledger.ledger import Stage, Store
+from harness.measure.lag import LATE_MS
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import (
     GUESTS_ARRIVED,
@@ -23,7 +24,6 @@ from harness.measure.recorder import (
     GUESTS_REPLIED,
     GUESTS_SERVED,
     LAG_LOOP,
-    LATE_MS,
     REPLIES_RECEIVED,
     STORIES_BEGUN,
     STORIES_FINISHED,

@@ -5,7 +5,7 @@ import time
 import gevent
 
 from harness.measure.histogram import Histogram
-from harness.measure.recorder import PERIOD_S, LoopLag, complaints, lateness
+from harness.measure.lag import PERIOD_S, LoopLag, complaints, lateness
 
 
 def test_a_stall_is_reported_by_each_beat_that_it_swallowed() -> None:
