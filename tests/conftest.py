@@ -33,7 +33,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as under nohup
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from browser import Browser, find_chromium
-from processes import ROOT, Simulator, Started, StoodStill
+from processes import LATE, ROOT, Simulator, Started, StoodStill
 
 # Hundreds of processes are started: none compiles the whole package anew.
 sys.dont_write_bytecode = False
@@ -206,10 +206,18 @@ def pytest_runtest_makereport(
     """Tell a test that is going to be repeated, and why."""
     report = yield
     void = call.excinfo is not None and call.excinfo.errisinstance(StoodStill)
-    if void and item.stash[_tried] + 1 < TRIES:
+    if (void or (report.failed and _was_late(item))) and item.stash[_tried] + 1 < TRIES:
         item.stash[_void] = True
         report.outcome = "void"  # type: ignore[assignment]
     return report
+
+
+def _was_late(item: pytest.Item) -> bool:
+    """Whether the record of a run that the test made says that the machine stood still."""
+    folder = getattr(item, "funcargs", {}).get("tmp_path")
+    return folder is not None and any(
+        LATE.search(record.read_text()) for record in folder.rglob("run.json")
+    )
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:

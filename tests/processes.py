@@ -20,7 +20,8 @@ ROOT = Path(__file__).parent.parent
 class StoodStill(Exception):
     """A run is void because the machine stood still: what a test is about was not tried.
 
-    The one reason for which a test is repeated, alone (see ``conftest.py``).
+    The one reason for which a test is repeated, alone; also where only its run's record gives it
+    (see ``conftest.py``).
     """
 
 
