@@ -165,6 +165,15 @@ def keep_files_private() -> None:
     os.umask(before | 0o027)
 
 
+def compute_in_one_thread() -> None:
+    """Let numpy start no thread for each core; call it before numpy is imported.
+
+    Our matrices are small: the other threads would only wait, at full speed, on cores that guests
+    need. Who sets the variable decides otherwise. Processes that this one starts do the same.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def writable_by(folder: Path) -> str:
     """Who besides its owner may put files into a folder and change those there, in words."""
     try:

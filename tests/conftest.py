@@ -24,6 +24,7 @@ from xdist.scheduler import LoadScopeScheduling
 # Importing Locust patches the whole process, and the tests of the simulator run asyncio in this
 # one. What runs under Locust runs in processes of its own, which are patched as usual.
 os.environ["LOCUST_SKIP_MONKEY_PATCH"] = "1"
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as our commands do: see harness/machine.py
 import locust  # noqa: F401
 
 del os.environ["LOCUST_SKIP_MONKEY_PATCH"]

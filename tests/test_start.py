@@ -1,5 +1,6 @@
 """What a start need not pay for is not imported by it: names are held here, not times."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -92,3 +93,17 @@ def test_who_plays_guests(simulator: Any, tmp_path: Path) -> None:
     assert set(seen.read_text().split()) & LATER == set()
     assert "harness.report.outputs" in ended.read_text().split()
     assert set(ended.read_text().split()) & NOT_TO_END == set()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists a process's threads")
+def test_a_command_leaves_the_other_cores_alone() -> None:
+    program = (
+        "import os, sys\nfrom harness.cli.main import main\nsys.argv = ['harness', '--version']\n"
+        "main()\nimport numpy\nprint(len(os.listdir('/proc/self/task')))"
+    )
+    environment = {name: text for name, text in os.environ.items() if "THREADS" not in name}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "1"

@@ -74,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _main(argv)
     outlast_readers()
     machine.keep_files_private()
+    machine.compute_in_one_thread()
     code = _main(sys.argv[1:])
     if why := lost_output():
         print(f"warning: standard output can't be written: {why}", file=sys.stderr)
