@@ -80,11 +80,11 @@ class Target:
         except ValueError:
             return False
 
-    def proxy_login(self, environment: Mapping[str, str] = ENVIRONMENT) -> str:
+    def proxy_login(self) -> str:
         """The proxy's ``user:password``; empty if it asks for none. Raises ConfigError."""
         if self.proxy is None or not self.proxy_login_env:
             return ""
-        login = environment.get(self.proxy_login_env, "")
+        login = ENVIRONMENT.get(self.proxy_login_env, "")
         user, colon, _ = login.partition(":")
         if not user or not colon or not login.isprintable():
             raise ConfigError(

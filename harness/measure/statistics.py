@@ -195,12 +195,12 @@ class Blocks:
         alike = max(alike, 0.0)
         return sqrt(error**2 * (1 + alike) / (1 - alike) + RESOLUTION**2 / 2)
 
-    def estimate(self, percent: float, *, confidence: float = 0.95, seed: int = 0) -> Estimate:
+    def estimate(self, percent: float, *, confidence: float = 0.95) -> Estimate:
         """The percentile with its interval; without one where something is missing."""
         figure = self.percentile(percent)
         low = high = error = None
         if figure is not None and not self.missing(percent):
-            error = self.log_error(percent, np.random.default_rng(seed))
+            error = self.log_error(percent, np.random.default_rng(0))
             reach = student_quantile(0.5 + confidence / 2, self.freedom) * error
             low, high = exp(log(figure) - reach), exp(log(figure) + reach)
         return Estimate(figure=figure, low=low, high=high, error_share=error)

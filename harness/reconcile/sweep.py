@@ -350,7 +350,6 @@ def sweep_by_platform(
     search: Search,
     *,
     within_s: float = EFFECT_WITHIN_S,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> Counter[str]:
     """Disconnect each leftover's conversations and settle it when the service shows their end.
 
@@ -394,7 +393,7 @@ def sweep_by_platform(
                 del waiting[token]
         if not waiting or monotonic_ns() >= deadline:
             break
-        sleep(min(LOOK_AGAIN_S, max(0.01, (deadline - monotonic_ns()) / 1e9)))
+        time.sleep(min(LOOK_AGAIN_S, max(0.01, (deadline - monotonic_ns()) / 1e9)))
     for token in waiting:
         is_open = any(states[one] is Standing.OPEN for one in conversations[token])
         outcomes[Disconnect.STILL_OPEN if is_open else Disconnect.NOT_TOLD] += 1

@@ -409,7 +409,7 @@ class EmbeddedSimulator:
         self.ca_file: str | None = None
         self.pid = 0
 
-    def start(self, *, within_s: float = START_WITHIN_S) -> str:
+    def start(self) -> str:
         """Start it, wait until it listens; its url.
 
         Raises ConfigError with the simulator's reason.
@@ -420,7 +420,7 @@ class EmbeddedSimulator:
             self._process = process = _start(command, child_environment(), lifeline, stdout=log)
             log = self._open.enter_context(os.fdopen(os.dup(log.fileno()), "rb"))
         try:
-            ready = self._await_ready(process, log, time.monotonic() + within_s)
+            ready = self._await_ready(process, log, time.monotonic() + START_WITHIN_S)
         except BaseException:
             self.stop()
             raise

@@ -28,11 +28,6 @@ class Example:
     text: str
     note: str
 
-    @property
-    def shown_only(self) -> bool:
-        """Whether its commands are not run, for the reason that the note gives."""
-        return self.note.startswith("shown: ")
-
 
 def examples(*languages: str) -> list[Example]:
     """The blocks in one of the languages."""

@@ -49,6 +49,8 @@ TIME_STEPS_S = (
     1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400,
 )  # fmt: skip
 MOST_TIME_TICKS = 8
+HEAT_COLUMNS = 120
+"""At most, of the map of replies by time and duration."""
 SECONDS_FROM_MS = 3000.0
 """From so high a value on an axis of times is labelled in seconds."""
 
@@ -293,7 +295,7 @@ class TimeCharts:
         legend = [Key(text=name, colour=colour) for name, _, colour in named]
         return self._chart(drawing, up, legend, texts)
 
-    def bands(self, tag: str, colour: str = BLUE) -> Chart:
+    def bands(self, tag: str) -> Chart:
         """The median as a line with bands up to p95 and p99; what never came is marked."""
         series = self._series
         p50, p95, p99 = (series.bands_ms[tag][quantile] for quantile in (50.0, 95.0, 99.0))
@@ -304,9 +306,9 @@ class TimeCharts:
             for values in (p50, p95, p99)
         )
         drawing, up = self._begin(highest_ms / scale, unit)
-        drawing.band(self._edges, p95, p99, colour, 0.22)
-        drawing.band(self._edges, p50, p95, colour, 0.4)
-        drawing.steps(self._edges, p50, colour, 2)
+        drawing.band(self._edges, p95, p99, BLUE, 0.22)
+        drawing.band(self._edges, p50, p95, BLUE, 0.4)
+        drawing.steps(self._edges, p50, BLUE, 2)
         for quantile, values in ((95.0, p95), (99.0, p99)):
             least = series.at_least(tag, quantile)
             marked = [value if at else None for value, at in zip(values, least, strict=True)]
@@ -319,9 +321,9 @@ class TimeCharts:
             for quantile in series.bands_ms[tag]
         ]
         legend = [
-            Key(text="p50", colour=colour),
-            Key(text="to p95", colour=f"{colour}9a", shape="band"),
-            Key(text="to p99", colour=f"{colour}48", shape="band"),
+            Key(text="p50", colour=BLUE),
+            Key(text="to p95", colour=f"{BLUE}9a", shape="band"),
+            Key(text="to p99", colour=f"{BLUE}48", shape="band"),
         ]
         if any(any(series.at_least(tag, quantile)) for quantile in (95.0, 99.0)):
             legend.append(Key(text="lower bound: some answers never came", colour=RED))
@@ -351,10 +353,10 @@ class TimeCharts:
         ]
         return self._chart(drawing, up, legend, texts)
 
-    def heat(self, columns: int = 120) -> Chart:
+    def heat(self) -> Chart:
         """Replies counted by time and by how long they took; darker is more."""
         series = self._series
-        step = math.ceil(len(series) / columns)
+        step = math.ceil(len(series) / HEAT_COLUMNS)
         cells: dict[tuple[int, int], int] = {}
         for (place, row), count in series.heat.items():
             cells[place // step, row] = cells.get((place // step, row), 0) + count

@@ -4,8 +4,6 @@ import pytest
 
 from harness.simulator.settings import AgentSettings, BotSettings, Knobs
 
-ANALYTICS = "/analytics"
-
 
 async def observe(world, what: str, dimension: str, **more) -> dict[str, int]:
     predicates = [
