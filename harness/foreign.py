@@ -1,21 +1,55 @@
-"""JSON and TOML that somebody else wrote: what has another form than expected is not there."""
+"""Files, JSON and TOML that somebody else wrote; in JSON, what has another form is not there."""
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from harness.errors import ConfigError
 
-def parse_toml(text: str) -> dict[str, Any]:
-    """The tables of a TOML text. Raises ValueError for whatever can't be read."""
+_AT_LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+
+
+def read_text(file: Path, *, missing: str = "") -> str:
+    """A file's text, without a byte order mark. ConfigError names file and line.
+
+    ``missing`` is what it says where there is no such file.
+    """
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        absent = missing and isinstance(error, FileNotFoundError)
+        raise ConfigError(missing if absent else f"{file}: {error.strerror or error}") from None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"{file}, line {line}: not UTF-8 text (byte {error.start}); save the file as UTF-8"
+        ) from None
+
+
+def parse_toml(text: str, *, name: str) -> dict[str, Any]:
+    """The tables of a TOML text. ConfigError names the text, and its line where that is known."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        raise
+    except tomllib.TOMLDecodeError as error:
+        message = str(error)
+        at = _AT_LINE.search(message)
+        line = at[1] if at and at[1] else len(text.splitlines())
+        why = f"{name}, line {line}: not TOML: {_AT_LINE.sub('', message)}"
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        why = f"{name}: not TOML: nested too deeply"
     except ValueError:
-        raise ValueError("a number is too long") from None
+        why = f"{name}: not TOML: a number is too long"
+    raise ConfigError(why)
+
+
+def read_toml(file: Path, *, missing: str = "") -> dict[str, Any]:
+    """The tables of a TOML file. ConfigError as of :func:`read_text` and :func:`parse_toml`."""
+    return parse_toml(read_text(file, missing=missing), name=str(file))
 
 
 def parse_json(text: str | bytes) -> Any:

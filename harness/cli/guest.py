@@ -22,9 +22,9 @@ from harness.cli.parsing import Command, Namespace, option, reports_option, targ
 from harness.config.run_config import AUTO_JOIN, CA_FILE, ORIGIN
 from harness.config.target import Terms, parse_target, resolve_target
 from harness.errors import ConfigError
+from harness.foreign import read_text
 from harness.guest.visit import Visit, visit
 from harness.supervise.children import EmbeddedSimulator
-from harness.workload.data import read_text
 from harness.workload.script.file import read_script
 
 

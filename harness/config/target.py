@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from harness.config.run_config import ENVIRONMENT, SIMULATOR_NAME, TARGETS
 from harness.errors import ConfigError
-from harness.foreign import parse_toml
+from harness.foreign import read_toml
 from harness.units import rate_per_s
 
 EXAMPLE_URL = "ws://127.0.0.1:PORT/v1?deploymentId=UUID"
@@ -346,15 +346,8 @@ def read_target(name: str, file: Path) -> Terms:
 
 def read_targets(file: Path) -> dict[str, Terms]:
     """All targets of a file by name. Raises ConfigError naming file, target and key."""
-    try:
-        data = parse_toml(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        why = f"there is no file of targets {str(file)!r}; harness target init writes one"
-        raise ConfigError(why) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} can't be read: {error}") from None
-    except ValueError as error:
-        raise ConfigError(f"{file}: not TOML: {error}") from None
+    missing = f"there is no file of targets {str(file)!r}; harness target init writes one"
+    data = read_toml(file, missing=missing)
     tables = data.pop("targets", {})
     if data:
         raise ConfigError(f"{file}: unknown key {next(iter(data))!r}; expected [targets.NAME]")

@@ -21,6 +21,7 @@ from harness.clock import monotonic_ns
 from harness.config.run_config import TURN_SILENCE
 from harness.config.target import Target
 from harness.errors import ConfigError, ReplyTimeout, ServiceError, TransportError
+from harness.foreign import read_text
 from harness.guest.inbox import Seen
 from harness.guest.questions import Listening
 from harness.limits import (
@@ -32,7 +33,6 @@ from harness.limits import (
 from harness.protocol.requests import ErrorCode
 from harness.transport.dial import Address
 from harness.units import seconds
-from harness.workload.data import read_text
 
 SECOND_NS = 1_000_000_000
 MINUTE_NS = 60 * SECOND_NS

@@ -281,20 +281,12 @@ def _check_sense(op: Op, limit: float, unit: Unit, where: str) -> None:
 TOP_KEYS = ("objectives", "objective")
 TABLE_KEYS = ("expect", "abort_on_fail", "grace", "delay", "window")
 
-_AT_LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _TABLE = re.compile(r"\s*\[\[\s*objective\s*\]\]")
 
 
 def parse_objectives(text: str, *, name: str) -> tuple[Objective, ...]:
     """All objectives of a TOML text; ``name`` is what errors call it. At least one is needed."""
-    try:
-        data = parse_toml(text)
-    except ValueError as error:
-        message = str(error)
-        at = _AT_LINE.search(message)
-        line = at[1] if at and at[1] else len(text.splitlines())
-        place = f"{name}, line {line}"
-        raise ConfigError(f"{place}: not TOML: {_AT_LINE.sub('', message)}") from None
+    data = parse_toml(text, name=name)
     for key in data:
         if key not in TOP_KEYS:
             line = _line_of_key(text, key)

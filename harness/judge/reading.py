@@ -15,6 +15,7 @@ import orjson
 
 from harness.clock import utc_iso
 from harness.errors import ConfigError, HarnessError, LedgerError
+from harness.foreign import read_text
 from harness.guest.outcomes import Ending
 from harness.judge.gate import Verdict, judge
 from harness.judge.objective import Objective, parse_objectives
@@ -153,12 +154,7 @@ def _made(run_dir: Path) -> dict[str, Any]:
 
 def read_objectives(path: Path) -> tuple[Objective, ...]:
     """The objectives of a TOML file. Raises ConfigError naming file, line and key."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"there is no file of objectives {str(path)!r}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} can't be read: {error}") from error
+    text = read_text(path, missing=f"there is no file of objectives {str(path)!r}")
     return parse_objectives(text, name=str(path))
 
 

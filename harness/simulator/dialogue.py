@@ -41,7 +41,7 @@ from random import Random
 from typing import Any
 
 from harness.errors import ConfigError
-from harness.foreign import inner, objects, parse_toml
+from harness.foreign import inner, objects, read_toml
 from harness.units import duration_text, seconds
 from harness.workload.har import reading
 from harness.workload.har.reading import Kind, Moment, read_recording
@@ -101,16 +101,6 @@ def spoken(part: Mapping[str, Any], guest_text: str) -> Mapping[str, Any]:
 DEFAULT = Dialogue(
     Turn(({"text": "Welcome. What can I do for you?"},)), Turn(({"text": "You said: {text}"},))
 )
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file's tables; raises ConfigError naming the file."""
-    try:
-        return parse_toml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: can't be read ({error.strerror})") from None
-    except ValueError as error:
-        raise ConfigError(f"{path}: not TOML ({error})") from None
 
 
 def read_dialogue(path: Path) -> Dialogue:

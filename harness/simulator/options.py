@@ -11,7 +11,8 @@ from typing import Any
 
 from harness.clock import KERNEL_STAMPS
 from harness.errors import ConfigError
-from harness.simulator.dialogue import read_dialogue, read_rehearsal, read_toml
+from harness.foreign import read_toml
+from harness.simulator.dialogue import read_dialogue, read_rehearsal
 from harness.simulator.faults import read_fault
 from harness.simulator.frames import Ids
 from harness.simulator.settings import (

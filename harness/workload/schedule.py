@@ -31,8 +31,9 @@ from pathlib import Path
 from random import Random
 
 from harness.errors import ConfigError
+from harness.foreign import read_text
 from harness.units import duration_text, parse_iso, seconds
-from harness.workload.data import csv_rows, read_text
+from harness.workload.data import csv_rows
 
 NS = 1_000_000_000
 # Expected arrivals per block of a Poisson schedule: small enough to draw one in well under a

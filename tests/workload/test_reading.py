@@ -1,11 +1,15 @@
 """Files of texts are read, or refused with file and line."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from harness.config.target import read_targets
 from harness.errors import ConfigError
-from harness.workload.data import read_text
+from harness.foreign import read_text
+from harness.judge.reading import read_objectives
+from harness.simulator.dialogue import read_dialogue
 
 
 def test_what_is_utf_8_is_read_with_and_without_a_mark(tmp_path: Path) -> None:
@@ -24,3 +28,30 @@ def test_what_is_not_is_refused_with_its_line(tmp_path: Path) -> None:
         read_text(tmp_path / "b.csv")
     with pytest.raises(ConfigError, match="Is a directory"):
         read_text(tmp_path)
+
+
+TOML = {
+    read_targets: '[targets.t]\nurl = "ws://h/v1?deploymentId=00000000-0000-0000-0000-000000000000"\n',
+    read_objectives: 'objectives = ["leftovers == 0"]\n',
+    read_dialogue: 'greeting = "Hello"\nfallback = "Yes"\n[[answer]]\nto = "a"\nsay = "b"\n',
+}
+
+
+@pytest.mark.parametrize(("read", "text"), TOML.items())
+def test_each_toml_file_is_read_as_editors_save_it_or_refused_with_its_line(
+    tmp_path: Path, read: Callable[[Path], object], text: str
+) -> None:
+    file = tmp_path / "a.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    read(file)
+    for data, why in (
+        (text.encode() + "# Zoë".encode("latin-1"), r"not UTF-8 text \(byte \d+\); save the file"),
+        (text.encode() + b"x = 1\0", "not TOML: Expected newline"),
+    ):
+        file.write_bytes(data)
+        with pytest.raises(ConfigError, match=rf"a\.toml, line {data.count(10) + 1}: {why}"):
+            read(file)
+    file.unlink()
+    file.symlink_to(file)
+    with pytest.raises(ConfigError, match=r"a\.toml: Too many levels of symbolic links$"):
+        read(file)

@@ -24,9 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ConfigError
-from harness.foreign import all_objects, an_object, inner, is_deep, objects
+from harness.foreign import all_objects, an_object, inner, is_deep, objects, read_text
 from harness.foreign import text as string
-from harness.workload.data import read_text
 
 MAX_BYTES = 1_000_000_000
 MOST_LEVELS = 200

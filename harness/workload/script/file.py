@@ -13,8 +13,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import ConfigError
+from harness.foreign import read_text
 from harness.limits import MAX_ATTRIBUTE_BYTES, MAX_FILE_BYTES, MAX_TEXT_BYTES
-from harness.workload.data import Feeder, Row, Table, read_table, read_text
+from harness.workload.data import Feeder, Row, Table, read_table
 from harness.workload.script.model import (
     ACTIONS,
     COLUMN,

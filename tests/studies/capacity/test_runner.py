@@ -263,7 +263,7 @@ def test_a_good_search_has_nothing_against_it() -> None:
         ({"slo": "no.toml"}, {}, "there is no file of objectives 'no.toml'"),
         ({"slo": "s.toml"}, {"s.toml": "objectives = ["}, "s.toml, line 1: not TOML"),
         ({"slo": "s.toml"}, {"s.toml": ""}, "s.toml: no objective in it"),
-        ({"sim_profile": "no.toml"}, {}, "--sim-profile: no.toml: can't be read"),
+        ({"sim_profile": "no.toml"}, {}, "--sim-profile: no.toml: No such file"),
         (
             {"sim_profile": "t.toml"},
             {"t.toml": "[bot]\nworkrs = 3\n"},
