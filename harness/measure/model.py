@@ -311,7 +311,7 @@ class Counter:
     """several of them, in a sentence"""
     by: CountedBy
     label: str = ""
-    """what became of a session of this class"""
+    """what became of a session of this class, or of a question"""
     more: str = ""
     """what else a reader has to know"""
     judged: bool = True
@@ -355,6 +355,12 @@ def _class(
     """One of the classes of which each session is in exactly one."""
     section = Section.SESSIONS
     return Counter(name=name, section=section, many=many, by=by, label=label, more=more)
+
+
+def _question(name: str, label: str, many: str) -> Counter:
+    """One of the ends of which each question has exactly one."""
+    section = Section.QUESTIONS
+    return Counter(name=name, section=section, many=many, by=CountedBy.GUESTS, label=label)
 
 
 FRAMES_EXPECTED = "expected"
@@ -448,16 +454,20 @@ _COUNTERS = (
         broken_off="stories that broke off",
         cut="stories cut short by the end of the run",
     ),
+    *_of(Section.QUESTIONS, CountedBy.GUESTS, asked="questions asked"),
+    _question("answered", "answered", "questions that were answered"),
+    _question("timed_out", "timed out", "questions whose answer did not come in time"),
+    _question("unanswered", "unanswered", "questions that were not answered"),
+    _question(
+        "cut_short",
+        "cut short by the end of the run",
+        "questions cut short by the end of the run",
+    ),
+    _question("failed", "answered by an error", "questions that were answered with an error"),
+    _question("lost", "lost with the connection", "questions lost with their connection"),
     *_of(
         Section.QUESTIONS,
         CountedBy.GUESTS,
-        asked="questions asked",
-        answered="questions that were answered",
-        timed_out="questions whose answer did not come in time",
-        unanswered="questions that were not answered",
-        cut_short="questions cut short by the end of the run",
-        lost="questions lost with their connection",
-        failed="questions that were answered with an error",
         ambiguous="answers that may belong to another question",
     ),
 )
@@ -473,10 +483,15 @@ def counters_of(section: Section, by: CountedBy | None = None) -> tuple[str, ...
     return tuple(one.name for one in _COUNTERS if one.section is section and by in (None, one.by))
 
 
-CLASSES: MappingProxyType[str, str] = MappingProxyType(
-    {one.name: one.label for one in _COUNTERS if one.label}
-)
+def _labelled(section: Section) -> MappingProxyType[str, str]:
+    counters = (one for one in _COUNTERS if one.section is section and one.label)
+    return MappingProxyType({one.name: one.label for one in counters})
+
+
+CLASSES = _labelled(Section.SESSIONS)
 """The classes of the account of sessions, and what became of those in each. They add up."""
+QUESTION_ENDS = _labelled(Section.QUESTIONS)
+"""The ends of the account of questions, and what became of those with each. They add up."""
 GROUPS: MappingProxyType[str, tuple[str, ...]] = MappingProxyType(
     {str(one): counters_of(one) for one in (Section.GUESTS, Section.STORIES, Section.QUESTIONS)}
 )

@@ -8,7 +8,7 @@ from typing import Any
 from harness.judge.record import QUANTILES
 from harness.measure.histogram import rank
 from harness.measure.lag import LATE_MS, MOST_LATE
-from harness.measure.model import CLASSES, COUNTERS
+from harness.measure.model import CLASSES, COUNTERS, QUESTION_ENDS
 from harness.report import wording
 from harness.report.wording import (
     UNKNOWN,
@@ -54,14 +54,6 @@ STEPS = (
     ("cleared", "Cleared"),
 )
 NO_KNOWN_END = "no known end"
-QUESTION_ENDS = (
-    ("answered", "answered"),
-    ("timed_out", "timed out"),
-    ("unanswered", "unanswered"),
-    ("cut_short", "cut short by the end of the run"),
-    ("failed", "answered by an error"),
-    ("lost", "lost with the connection"),
-)
 SHOWN_ELSEWHERE = {
     *("started", "run_id", "objectives", "target", "deployment_id", "locustfile", "host", "seed"),
     *("disk", "versions", "options", "foreseen", "overridden", "refused_messages"),
@@ -256,11 +248,11 @@ def question_line(record: RunRecord) -> str:
         return ""
     parts = [
         f"{label} {count_text(getattr(questions, key))}"
-        for key, label in QUESTION_ENDS
+        for key, label in QUESTION_ENDS.items()
         if getattr(questions, key) or key == "answered"
     ]
     parts += _no_known_end(
-        record, questions.asked, *(getattr(questions, key) for key, _ in QUESTION_ENDS)
+        record, questions.asked, *(getattr(questions, key) for key in QUESTION_ENDS)
     )
     more = []
     if questions.ambiguous:
