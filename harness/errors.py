@@ -314,6 +314,11 @@ class PlatformApiError(HarnessError):
         self.status = status
         self.code = code
 
+    @property
+    def refused(self) -> bool:
+        """Whether this client may not ask so, or the service knows no such thing."""
+        return self.status in (400, 403, 404)
+
 
 class ExitCode(IntEnum):
     """Exit codes of every command; where several apply, the first in this order of weight wins:

@@ -42,7 +42,7 @@ def where_allowed(query: Callable[..., T], *args: Any, **more: Any) -> T | None:
     try:
         return query(*args, **more)
     except PlatformApiError as error:
-        if error.status not in (400, 403, 404):
+        if not error.refused:
             raise
         return None
 

@@ -126,7 +126,7 @@ class Matches:
         try:
             return question()
         except PlatformApiError as error:
-            if error.status not in (400, 403, 404):
+            if not error.refused:
                 raise
             self.refused[what] = str(error)
             return otherwise
