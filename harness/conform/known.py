@@ -176,8 +176,9 @@ def _each(form: "Form", names: str) -> dict[str, "Form"]:
 
 text, whole, number, truth, anything = Text(), Number(whole=True), Number(), Truth(), Anything()
 texts = MapOf(text)
+ISO_MS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 TIME = Text(
-    form=re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"),
+    form=ISO_MS,
     named="a time such as 2026-01-31T12:00:00.000Z",
 )
 ID = Text(named="an id")

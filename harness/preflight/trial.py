@@ -18,6 +18,7 @@ import orjson
 
 from harness.clock import monotonic_ns, wall_ns
 from harness.config.target import Terms
+from harness.conform.known import ISO_MS
 from harness.errors import ConfigError, HarnessError, PlatformApiError, safe_quote
 from harness.foreign import an_object, inner
 from harness.guest.session import GuestSession
@@ -59,7 +60,6 @@ WITHIN_S = 90.0
 """For so long analytics may take to show the end of the visit; it is not published how long."""
 MARGIN = timedelta(minutes=10)
 T = TypeVar("T")
-_ISO_MS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _HEX32 = re.compile(r"[0-9a-f]{32}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -347,7 +347,7 @@ def _form_of_id(value: object) -> str:
 def _form_of_time(value: object) -> str:
     if value is None:
         return "none"
-    return "ISO 8601, milliseconds, Z" if _ISO_MS.fullmatch(str(value)) else "another form"
+    return "ISO 8601, milliseconds, Z" if ISO_MS.fullmatch(str(value)) else "another form"
 
 
 @dataclass(slots=True)
@@ -468,7 +468,7 @@ class OperatorView:
         try:
             return question()
         except PlatformApiError as error:
-            if name and error.status in (400, 403, 404):
+            if name and error.refused:
                 self.refused.add(name)
             return otherwise
 
