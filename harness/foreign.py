@@ -9,6 +9,9 @@ from typing import Any
 
 from harness.errors import ConfigError
 
+TOO_DEEP = "nested too deeply"
+TOO_LONG = "a number is too long"
+
 _AT_LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
@@ -41,9 +44,9 @@ def parse_toml(text: str, *, name: str) -> dict[str, Any]:
         line = at[1] if at and at[1] else len(text.splitlines())
         why = f"{name}, line {line}: not TOML: {_AT_LINE.sub('', message)}"
     except RecursionError:
-        why = f"{name}: not TOML: nested too deeply"
+        why = f"{name}: not TOML: {TOO_DEEP}"
     except ValueError:
-        why = f"{name}: not TOML: a number is too long"
+        why = f"{name}: not TOML: {TOO_LONG}"
     raise ConfigError(why)
 
 
@@ -53,11 +56,15 @@ def read_toml(file: Path, *, missing: str = "") -> dict[str, Any]:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text. Raises ValueError, also for one that is nested too deeply."""
+    """The value of a JSON text. Raises ValueError for whatever can't be read."""
     try:
         return json.loads(text)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        raise ValueError(TOO_DEEP) from None
+    except ValueError:
+        raise ValueError(TOO_LONG) from None
 
 
 def inner(value: Any, *path: str) -> Any:

@@ -30,6 +30,7 @@ from harness.load.options import RunOptions, occupancy, own_objectives, read_opt
 from harness.load.shape import ArrivalShape, check_only_one, no_arrivals, peak_per_s
 from harness.load.user import GuestUser, ScriptUser
 from harness.machine import LINGER_S, Share, shortfalls, this_machine
+from harness.measure.model import QUESTIONS
 from harness.preflight.disk import Forecast, as_dict, check_room, forecast, notable
 from harness.preflight.stamp import Permit, permit
 from harness.rundir.layout import WAITING
@@ -104,7 +105,7 @@ def beyond_waits(users: Iterable[type], objectives: Iterable[Objective]) -> list
         for objective in objectives
         if objective.op in (Op.LESS, Op.AT_MOST)
         and objective.unit is Unit.MS
-        and objective.subject in ("reply", "turn", "greeting")
+        and objective.subject in QUESTIONS
     ]
     for user in users:
         if issubclass(user, ScriptUser):
@@ -123,15 +124,14 @@ def beyond_waits(users: Iterable[type], objectives: Iterable[Objective]) -> list
 
 
 def _script_waits_s(user: type[ScriptUser]) -> list[float]:
-    from harness.workload.script.model import StepKind, walk
+    from harness.workload.script.model import WAITS, walk
 
-    waits = (StepKind.WAIT_ANY, StepKind.WAIT_CONTAINING, StepKind.WAIT_MATCHING)
     script = user.opened.script
     return [
         script.within_s(step)
         for scenario in script.scenarios.values()
         for step in walk(scenario.steps)
-        if step.kind in waits
+        if step.kind in WAITS
     ]
 
 

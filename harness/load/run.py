@@ -34,7 +34,7 @@ from harness.guest.session import GuestSession
 from harness.guest.settings import SignIn
 from harness.judge.series import LEAD_S
 from harness.ledger.ledger import COUNTED_AS, Ledger, Stage, Store, Tokens
-from harness.ledger.reader import meta_of_this_process
+from harness.ledger.reader import Account, meta_of_this_process
 from harness.load.cluster.leases import Lease
 from harness.load.cluster.replication import Shipper, new_node_name
 from harness.load.dispatch import Arrivals, Dispatcher, Occupancy, Slots, Visit
@@ -561,10 +561,11 @@ class Run:
         return row, histograms
 
     def _sessions(self) -> dict[str, int]:
-        tally = self.ledger.tally
+        tally, intended = self.ledger.tally, self.ledger.intended
+        account = Account(intended=intended, never_configured=tally[Stage.NEVER_CONFIGURED])
         return {
-            "intended": self.ledger.intended,
-            "opened": self.ledger.intended - tally[Stage.NEVER_CONFIGURED],
+            "intended": intended,
+            "opened": account.opened,
             **{COUNTED_AS[stage]: tally[stage] for stage in ENDS_OF_A_RUN},
             "leftover": tally[Stage.LOST],
             "to_go": self.ledger.open,

@@ -20,7 +20,7 @@ from itertools import pairwise
 
 from markupsafe import Markup, escape
 
-from harness.judge.series import HEAT_ROWS_PER_DECADE, Series, Values
+from harness.judge.series import BANDS, HEAT_ROWS_PER_DECADE, Series, Values
 from harness.measure.histogram import Counted
 from harness.report.wording import count_text, ms_text, number_text
 
@@ -298,7 +298,7 @@ class TimeCharts:
     def bands(self, tag: str) -> Chart:
         """The median as a line with bands up to p95 and p99; what never came is marked."""
         series = self._series
-        p50, p95, p99 = (series.bands_ms[tag][quantile] for quantile in (50.0, 95.0, 99.0))
+        p50, p95, p99 = (series.bands_ms[tag][quantile] for quantile in BANDS)
         highest_ms = _highest((p50, p95, p99))
         unit, scale = ("s", 1000.0) if highest_ms >= SECONDS_FROM_MS else ("ms", 1.0)
         p50, p95, p99 = (

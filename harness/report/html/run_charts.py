@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from harness.judge.series import BANDS, FAILED, Series, Values
 from harness.measure.histogram import Counted
+from harness.measure.lag import LATE_MS
 from harness.measure.model import COUNTERS, OPERATIONS, Phase, ordered
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, censored_tag, corrected_tag, service_tag
 from harness.measure.statistics import Blocks
@@ -30,8 +31,6 @@ from harness.report.story import is_closed
 from harness.report.wording import UNKNOWN, clock_text, core_text, count_text, ms_text, number_text
 from harness.rundir.schema import RunRecord
 
-LAG_MS = 100.0
-"""Generator lag at p99 from which on it is worth a mark."""
 SILENT_BINS = 3
 """So many bins without a word before the end make a process lost."""
 SAME_PAUSE_S = 5.0
@@ -81,7 +80,7 @@ def _first(
 def _worst_lag(series: Series, tag: str, words: str) -> Iterator[Incident]:
     values = series.bands_ms.get(tag, {}).get(99.0, [])
     known = [(value, place) for place, value in enumerate(values) if value is not None]
-    if known and max(known)[0] > LAG_MS:
+    if known and max(known)[0] > LATE_MS:
         value, place = max(known)
         text = f"generator late {words}: {ms_text(value)} at p99, the worst of the run"
         yield Incident(t=series.starts_s[place], text=text)

@@ -24,7 +24,16 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ConfigError
-from harness.foreign import all_objects, an_object, inner, is_deep, objects, read_text
+from harness.foreign import (
+    TOO_DEEP,
+    all_objects,
+    an_object,
+    inner,
+    is_deep,
+    objects,
+    parse_json,
+    read_text,
+)
 from harness.foreign import text as string
 
 MAX_BYTES = 1_000_000_000
@@ -139,15 +148,13 @@ def _text(path: Path) -> str:
 def parsed(text: str) -> tuple[Any, str]:
     """The value of a JSON text; or None, and why there is none."""
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except json.JSONDecodeError as error:
         return None, f"{error.msg} (line {error.lineno}, column {error.colno})"
-    except RecursionError:
-        return None, "nested too deeply"
-    except ValueError:
-        return None, "a number is too long"
+    except ValueError as error:
+        return None, str(error)
     # What walks through a value has room for fewer levels than what read it.
-    return (None, "nested too deeply") if is_deep(value, MOST_LEVELS) else (value, "")
+    return (None, TOO_DEEP) if is_deep(value, MOST_LEVELS) else (value, "")
 
 
 # A browser's export.

@@ -192,7 +192,8 @@ _UUID = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}|[0-9a-
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.,Z+-]{0,24}|\d{10,13}", re.ASCII)
 _COUNT = re.compile(r"\d{1,12}", re.ASCII)
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,40}")
-_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}$")
+SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}$")
+"""The ending of a file's name, which says of what kind the file is."""
 
 
 def personal_of(recording: Recording) -> Personal:
@@ -278,7 +279,7 @@ class Redactor:
         if key in WORDS and _is_word(key, value) and not self._personal.knows(value):
             return value
         if key in FILES:
-            suffix = _SUFFIX.search(value)
+            suffix = SUFFIX.search(value)
             return self._files.setdefault(value, f"file{suffix[0] if suffix else ''}")
         if key in PEOPLE:
             return "Somebody"

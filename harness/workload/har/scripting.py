@@ -28,7 +28,7 @@ from harness.workload.har.reading import (
     read_recording,
     turns,
 )
-from harness.workload.har.redaction import Personal, personal_of
+from harness.workload.har.redaction import SUFFIX, Personal, personal_of
 from harness.workload.script.file import read_script
 from harness.workload.script.model import DEFAULT_WITHIN, render
 
@@ -205,7 +205,7 @@ class _Writer:
 
     def _file(self, moment: Moment) -> str:
         """A stand-in of the same kind and size, with a name of its own."""
-        suffix = re.search(r"\.[A-Za-z0-9]{1,8}$", moment.name)
+        suffix = SUFFIX.search(moment.name)
         name = f"file-{len(self.files) + 1}{suffix[0].lower() if suffix else '.txt'}"
         self.files[name] = min(max(moment.size, 1), MAX_FILE_BYTES)
         return name

@@ -17,7 +17,7 @@ from harness.limits import (
     TYPING_EVERY_S,
 )
 from harness.units import duration_text
-from harness.workload.script.model import PAUSES, WAITS, Script, Step, StepKind, walk
+from harness.workload.script.model import PAUSES, SPEAKING, WAITS, Script, Step, StepKind, walk
 
 MESSAGES = (StepKind.SAY, StepKind.CHOOSE, StepKind.JOIN, StepKind.CLEAR)
 
@@ -122,7 +122,7 @@ def _play(
         if kind is StepKind.SAY and before not in PAUSES:
             account.wait(pause_s)
         before = kind
-        texts += kind in (StepKind.SAY, StepKind.CHOOSE, StepKind.ATTACH)
+        texts += kind in SPEAKING
         waits += kind in WAITS
         account.connected = account.connected and kind is not StepKind.DROP
         _account_for(step, account, reply_s)
