@@ -20,7 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from types import FrameType
 
-from harness.config.run_config import LIFELINE, take_variable
+from harness.config.run_config import LIFELINE, suggest_variable, take_variable
 from harness.errors import ConfigError
 
 # What this machine can carry.
@@ -171,7 +171,7 @@ def compute_in_one_thread() -> None:
     Our matrices are small: the other threads would only wait, at full speed, on cores that guests
     need. Who sets the variable decides otherwise. Processes that this one starts do the same.
     """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    suggest_variable("OPENBLAS_NUM_THREADS", "1")
 
 
 def writable_by(folder: Path) -> str:

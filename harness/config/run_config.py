@@ -265,6 +265,11 @@ def take_variable(name: str) -> str:
     return os.environ.pop(name, "")
 
 
+def suggest_variable(name: str, text: str) -> None:
+    """Set a variable for this process and those that it starts, unless its user has set it."""
+    os.environ.setdefault(name, text)
+
+
 def replace_environment(environment: Mapping[str, str]) -> None:
     """Give this process another environment: it becomes another program."""
     os.environ.clear()
