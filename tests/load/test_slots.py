@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import gevent
 import pytest
 from locust.exception import StopUser
+from processes import StoodStill
 
 from harness.clock import monotonic_ns
 from harness.judge.validity import CHANCE, chance_of
@@ -41,6 +42,8 @@ def test_slots_take_turns_and_nothing_comes_early() -> None:
     slots.stop()
     gevent.joinall(waiting)
     assert len(came) > 9
+    if any(now_ns - due_ns > S / 50 for _, due_ns, now_ns in came):
+        raise StoodStill("one arrival was taken when the next was due")
     assert [number for number, _, _ in came] == [n % 3 for n in range(len(came))]
     assert all(due_ns <= now_ns for _, due_ns, now_ns in came)
     dues = [due_ns for _, due_ns, _ in came]

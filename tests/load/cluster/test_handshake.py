@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from argparse import Namespace
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from locusts import (
     only_run,
     passed,
 )
-from processes import start_harness
+from processes import LATE, start_harness
 
 from harness.ledger.runs import ask_to_stop
 from harness.load.cluster.handshake import (
@@ -273,9 +274,9 @@ def test_a_late_worker_that_can_not_take_part_costs_the_run_nothing(
         ask_to_stop(only_run(tmp_path / "m"))
         code, output = finish(cluster.master, within_s=120)
         finish(first)
-        (why,) = cluster.faults
-        assert "the run was ended by hand" in why, (code, output)
         record = cluster.record
+        (why,) = [one for one in record["reasons"] if not LATE.search(one)]
+        assert "the run was ended by hand" in why, (code, output)
         (why,) = record["how"]["sent_home"]
         assert "has a locustfile with the content" in why
         assert record["generator"]["workers_lost"] == 0
@@ -312,7 +313,9 @@ def test_a_worker_whose_clock_is_ahead_measures_by_the_masters(
         assert passed(code, output), output
         ((_, ahead_s),) = cluster.record["how"]["clocks"].items()
         assert abs(ahead_s - 120) < 1
-        assert f"{ahead_s:.1f} s ahead of the master's: its times are corrected" in output
+        first = re.search(r"([0-9.]+) s ahead of the master's: its times are corrected", output)
+        assert first is not None, output
+        assert abs(float(first[1]) - 120) < 1
         run = only_run(tmp_path / "m")
         ends = [
             json.loads(line)["t"]
