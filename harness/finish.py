@@ -24,6 +24,7 @@ from harness.errors import ExitCode, HarnessError
 from harness.rundir.layout import REPORT_PAGE, RunDirectory, sweep_command, write_start
 
 if TYPE_CHECKING:
+    from gevent.event import Event
     from rich.console import Console
 
 Say = Callable[[str], object]
@@ -72,13 +73,14 @@ def finish_run(
     notes: Mapping[str, Any] | None = None,
     failures: Sequence[str] = (),
     say: Say = print,
+    hurried: "Event | None" = None,
 ) -> Finished:
     """Make the end of a run from its files; may be done again when more is known. Raises nothing.
 
     ``incomplete`` says why the run ended early, if it did not end by itself; ``sweep``: whether
     sessions of processes that have died are ended now; ``simulator`` is the admin url of the one
     that was started for the run; ``notes`` go into ``start.json``; ``failures`` are told where the
-    run's files can't be read.
+    run's files can't be read; ``hurried`` is set once nothing is to be waited for.
     """
     from harness.judge.record import build_record, declare_invalid, record_of_nothing, write_record
 
@@ -91,7 +93,9 @@ def finish_run(
 
     if notes:
         take("how the run ended can't be noted", lambda: write_start(directory, **notes))
-    swept = take("sweeping", lambda: _sweep_lost(directory, target, say)) if sweep else None
+    swept = None
+    if sweep:
+        swept = take("sweeping", lambda: _sweep_lost(directory, target, say, hurried))
     take("counts of the platform", lambda: _note_counts(directory, target))
     made, why = _attempt(lambda: build_record(directory, incomplete=incomplete))
     record = made or record_of_nothing(directory, *failures, why)
@@ -176,7 +180,9 @@ def _reason_of(error: Exception) -> str:
     return f"{type(error).__name__}: {error}{place}"
 
 
-def _sweep_lost(directory: Path, target: Target, say: Say) -> dict[str, Any] | None:
+def _sweep_lost(
+    directory: Path, target: Target, say: Say, hurried: "Event | None"
+) -> dict[str, Any] | None:
     """End what processes have left that died on the way; what the record says of it."""
     from harness.guest.settings import GuestSettings
     from harness.reconcile.platform import sign_ins_of
@@ -187,8 +193,8 @@ def _sweep_lost(directory: Path, target: Target, say: Say) -> dict[str, Any] | N
         return None
     many = len(workers)
     say(
-        f"{many} process{'' if many == 1 else 'es'} of the run died: sweeping their "
-        f"{len(leftovers)} sessions"
+        f"{'1 process' if many == 1 else f'{many} processes'} of the run died: sweeping "
+        f"{'1 session' if len(leftovers) == 1 else f'{len(leftovers):,} sessions'}"
     )
     settings = GuestSettings(target=target, tls=target.tls_context())
     try:
@@ -197,6 +203,7 @@ def _sweep_lost(directory: Path, target: Target, say: Say) -> dict[str, Any] | N
             settings,
             on_wait=lambda many, wait_s: say(waiting_words(many, wait_s)),
             sign_ins=sign_ins_of(directory, say),
+            hurried=hurried,
         )
     except KeyboardInterrupt:  # who will not wait has the verdict; what is left stays listed
         raise HarnessError("stopped by hand") from None

@@ -44,7 +44,7 @@ def test_what_a_dead_worker_left_is_swept_and_the_run_is_void(
     record = json.loads((directory / "run.json").read_text())
     assert (record["sessions"]["settled"], record["sessions"]["leftover"]) == (2, 0)
     assert not set(tokens) & simulator.open_tokens()
-    assert "1 process of the run died: sweeping their 2 sessions" in capsys.readouterr().out
+    assert "1 process of the run died: sweeping 2 sessions" in capsys.readouterr().out
 
 
 def test_who_will_not_wait_for_a_sweep_has_the_verdict_all_the_same(

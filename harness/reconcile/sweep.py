@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+from gevent.event import Event
 from gevent.pool import Pool
 from rich.console import Console
 
@@ -133,6 +134,7 @@ def sweep(
     on_ending: Callable[[], None] = lambda: None,
     on_wait: Callable[[int, float], object] = lambda *_: None,
     sign_ins: tuple[str, ...] = (),
+    hurried: Event | None = None,
 ) -> SweepResult:
     """End each leftover on a connection of its own, at most ``per_second`` new ones a second.
 
@@ -141,6 +143,7 @@ def sweep(
 
     A session that may still open is tried again when that is no longer possible, if the deadline
     allows it. ``on_wait`` is called with the number of such sessions and the wait (seconds).
+    Once ``hurried`` is set, nothing is waited for: they stay leftovers.
     """
     work = _Sweep(
         settings=settings,
@@ -148,6 +151,7 @@ def sweep(
         on_ending=on_ending,
         deadline_ns=monotonic_ns() + int(deadline_s * 1e9),
         per_second=per_second,
+        hurried=hurried or Event(),
     )
     return work.run(leftovers, on_wait)
 
@@ -161,6 +165,7 @@ class _Sweep:
     on_ending: Callable[[], None]
     deadline_ns: int
     per_second: float
+    hurried: Event
     endings: Counter[Ending] = field(default_factory=Counter)
     unreached: int = 0
     not_before_ns: int = 0
@@ -183,9 +188,12 @@ class _Sweep:
         if in_time:
             wait_s = max(0, max(map(self._over_ns, in_time)) - wall_ns()) / 1e9 + SPARE_S
             self.before = {leftover: self.early.pop(leftover) for leftover in in_time}
-            on_wait(len(in_time), wait_s)
-            gevent.sleep(wait_s)
-            self._end_all(in_time)
+            if not self.hurried.is_set():
+                on_wait(len(in_time), wait_s)
+            if self.hurried.wait(wait_s):
+                self.early |= self.before
+            else:
+                self._end_all(in_time)
         for _ in self.early:
             self._count(Ending.NOT_YET)
         return SweepResult(

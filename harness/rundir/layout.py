@@ -309,6 +309,8 @@ def sync_folder(folder: Path) -> None:
 
 WAITING = "waiting for workers: "
 """How a line of it begins by which a master says for whom it waits."""
+AT_THE_END = "at the end: "
+"""How a line of it begins that is shown at once while the end of a run is made."""
 ENDED_BY_HAND = "stopped_by_hand"
 ENDED_FOR_WINDOW = "stopped_for_window"
 ENDED_FOR_DISK = "stopped_for_disk"

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from harness.errors import ConfigError
 from harness.measure.model import CONNECT_PHASES, OPERATIONS, Phase, latest_phase
-from harness.rundir.layout import WAITING, RunDirectory
+from harness.rundir.layout import AT_THE_END, WAITING, RunDirectory
 from harness.streams import plain_line, plain_table
 from harness.units import duration_text, milliseconds
 
@@ -65,6 +65,8 @@ class Progress:
         self._printed = Tail(directory, files.locust_log.name)
         self.waiting = ""
         """for whom, before the run begins"""
+        self.news: list[str] = []
+        """what the end of the run has to say, and nobody has shown yet"""
         self._newest: dict[str, dict[str, Any]] = {}
         self._histograms: dict[str, Histogram] = {}
         self._run_time_s = run_time_s
@@ -79,10 +81,12 @@ class Progress:
                 self._take(name, orjson.loads(line))
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue  # the final record will say that it is damaged
-        for _, line in () if self._newest else self._printed.lines():
+        for _, line in self._printed.lines():
             text = plain_line(line.decode(errors="replace"))
             if text.startswith(WAITING):
                 self.waiting = text
+            elif text.startswith(AT_THE_END):
+                self.news.append(text)
         if rows := [line for _, line in self._logs.lines() if line.startswith(b"Tag=")]:
             self._histograms = _merged(rows) or self._histograms
 
@@ -258,6 +262,8 @@ class Display:
     def _update(self, live: Live | None) -> None:
         progress = self._progress
         progress.refresh()
+        while progress.news:
+            self.say(progress.news.pop(0))
         if live is not None:
             live.update(progress.view())
             return

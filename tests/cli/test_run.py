@@ -103,7 +103,7 @@ def test_kill_9_of_locust_in_mid_run(simulator: Any, tmp_path: Path) -> None:
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 6, output
     assert "SIGKILL" in output
-    assert "sweeping their 15 sessions" in output
+    assert "sweeping 15 sessions" in output
     assert "+ settled by sweep 15 + leftover 0" in output
     record = json.loads((only_run(tmp_path) / "run.json").read_text())
     assert record["verdict"] == "INVALID"

@@ -8,6 +8,7 @@ from typing import Any
 import gevent
 import pytest
 from fakes import FakeServer
+from gevent.event import Event
 from guests import ID
 from late import LATE, Late, in_order
 from processes import Simulator
@@ -201,6 +202,21 @@ def test_what_may_be_opened_still_is_settled_only_when_that_is_over(
     assert many == 3
     assert 0 < wait_s < 3.1
     assert list(read_leftovers(tmp_path)) == []
+
+
+def test_who_is_in_a_hurry_is_not_kept_waiting(simulator: Any, tmp_path: Path) -> None:
+    row = (str(uuid.uuid4()), Stage.LOST, OPEN_UNANSWERED, wall_ns())
+    write_rows(tmp_path, [row])
+    settings = replace(settings_for(simulator), late_within_s=100.0)
+    hurried = Event()
+    leftovers = find_leftovers(tmp_path)
+    result = sweep(leftovers, settings, on_wait=lambda *_: hurried.set(), hurried=hurried)
+    assert result.endings == {Ending.NOT_YET: 1}
+    assert result.again_ns == row[3] + 100_000_000_000
+    assert [left.token for left in find_leftovers(tmp_path)] == [row[0]]
+    waits: list[object] = []
+    again = sweep(leftovers, settings, on_wait=lambda *of: waits.append(of), hurried=hurried)
+    assert (again.endings, waits) == (result.endings, [])
 
 
 def test_what_is_opened_after_a_sweep_has_looked_is_found_by_it_later(tmp_path: Path) -> None:

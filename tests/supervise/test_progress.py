@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import time
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rich.live import Live
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
 from harness.measure.snapshot import IntervalWriter
+from harness.rundir.layout import AT_THE_END
 from harness.supervise.progress import Display, Progress, Tail
 
 MS = 1_000_000
@@ -108,6 +110,24 @@ def test_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
     assert len(lines) == 2
     assert "running" in lines[1] or "running" in lines[0]
     assert "stopping" in lines
+
+
+def test_what_the_end_of_the_run_waits_for_is_shown_at_once(tmp_path: Path) -> None:
+    write(tmp_path, "a", phase="ended", occupancy=0)
+    stream = io.StringIO()
+    progress = Progress(tmp_path, run_time_s=60)
+    with (
+        closing(Display(progress, Console(file=stream, width=200))),
+        (tmp_path / "locust.log").open("w") as log,
+    ):
+        log.write(f"Locust's own\n{AT_THE_END}waiting 58s: 2 sessions\n")
+        log.flush()
+        deadline = time.monotonic() + 20
+        while "waiting" not in stream.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        lines = stream.getvalue().splitlines()
+    assert lines[-1] == f"{AT_THE_END}waiting 58s: 2 sessions"
+    assert "Locust's own" not in stream.getvalue()
 
 
 def test_a_terminal_that_takes_nothing_holds_up_nobody(tmp_path: Path) -> None:

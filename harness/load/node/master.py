@@ -219,6 +219,7 @@ class MasterNode(Leader):
             self.runner.send_message("quit", None, worker)
 
     def hurry(self) -> None:
+        super().hurry()
         self._barrier.hurry()
 
     @property

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import gevent
+from gevent.event import Event
 
 from harness import __version__
 from harness.clock import monotonic_ns, utc_iso, wall_ns
@@ -27,6 +28,7 @@ from harness.preflight.disk import RoomWatch
 from harness.preflight.stamp import Permit
 from harness.rundir.layout import (
     ABORTED,
+    AT_THE_END,
     ENDED_BY_HAND,
     ENDED_BY_SEARCH,
     ENDED_FOR_DISK,
@@ -175,6 +177,7 @@ class Leader(Node):
         self._duties: list[Duty] = []
         self._failed = Duties()
         self._paused = False
+        self._hurried = Event()
 
     def prepare(self) -> None:
         """Ask for permission; open the Prometheus endpoint and the tab of the web UI."""
@@ -234,6 +237,7 @@ class Leader(Node):
             note_counts(directory, "before", options.target)
         self._duties = self._duties_of(directory)
         self._failed = Duties()
+        self._hurried = Event()
         self._open(options, directory, warm_up)
 
     @abstractmethod
@@ -372,6 +376,11 @@ class Leader(Node):
 
     # Its end.
 
+    def hurry(self) -> None:
+        """Clear at once; what lost processes have left is ended without waiting for it."""
+        self._hurried.set()
+        super().hurry()
+
     def finish(self) -> None:
         """Close this process's files and make the record, once a run."""
         if (run := self.run) is not None:
@@ -393,6 +402,8 @@ class Leader(Node):
             simulator=self.config.get(SIMULATOR),
             notes=self.notes,
             failures=self.failures,
+            say=lambda text: print(f"{AT_THE_END}{text}", flush=True),
+            hurried=self._hurried,
         )
         self.environment.process_exit_code = finished.exit_code
         finished.show(open_console())

@@ -9,11 +9,15 @@ from typing import Any
 
 import psutil
 import pytest
+from fakes import FakeServer
+from guests import ID
+from late import Late, in_order
 from locusts import cut_by_hand, finish, in_session, locustfile, only_run, start
 from processes import Simulator
 from sessions import settings_for
 
 from harness.guest.rest import exchange_sign_in
+from harness.ledger.ledger import OPEN_UNANSWERED
 from harness.ledger.reader import read_account
 from harness.load.node.role import add_failures
 
@@ -99,6 +103,33 @@ def test_a_killed_workers_sessions_are_swept_and_it_is_never_a_pass(
     assert 0 < account.settled < 20
     assert account.settled + account.cleared == 20
     assert simulator.open_tokens() <= before
+
+
+@pytest.mark.long
+def test_a_second_ctrl_c_ends_the_wait_for_what_a_killed_worker_was_opening(tmp_path: Path) -> None:
+    late = Late(in_order(*["silence"] * 4), late_s=lambda: 20.0)
+    with FakeServer(late.serve) as server:
+        process = start(
+            locustfile(tmp_path), tmp_path, f"ws://127.0.0.1:{server.port}/v1?deploymentId={ID}",
+            "-u", "4", "-r", "4", "-t", "5m", "--processes", "2", "--stop-timeout", "1",
+        )  # fmt: skip
+        in_session(tmp_path, 4)
+        psutil.Process(process.pid).children()[0].kill()
+        os.kill(process.pid, signal.SIGINT)
+        said = ""
+        while "at the end: waiting" not in said:
+            said += (line := process.stdout.readline())
+            assert line, said
+        began = time.monotonic()
+        os.kill(process.pid, signal.SIGINT)
+        code, output = finish(process)
+        waited_s = time.monotonic() - began
+    assert waited_s < 30, "it is a minute for those who do not hurry"
+    assert code == 4, said + output
+    found = json.loads((only_run(tmp_path) / "run.json").read_text())
+    assert found["sweep"]["endings"] == {OPEN_UNANSWERED: 2}
+    assert found["sessions"]["leftover"] == 4
+    assert "Traceback" not in said + output
 
 
 def test_a_killed_workers_signed_in_guests_are_swept_too(tmp_path: Path) -> None:
