@@ -13,29 +13,63 @@ examples:
     --image harness:1 --file slo.toml -- --slo files/slo.toml --warm-up 1m
 """
 
+import secrets
 from pathlib import Path
 
 from harness import deploy
 from harness.cli.parsing import Command, Namespace, argument, option, targets_option
 from harness.cli.run import COMMAND as RUN
-from harness.config.run_config import LOG_FORMAT, PARAMETERS
+from harness.config.run_config import LOG_FORMAT, PARAMETERS, SEED
 from harness.errors import ExitCode
-from harness.supervise.deployment import deployment_of, inspect_alone
-from harness.supervise.parameters import check_numbers
+from harness.supervise.children import inspect_alone
+from harness.supervise.parameters import check_numbers, parameters_of
+from harness.units import seconds
 
 
 def run(args: Namespace) -> int:
     """Check all that a container would refuse, and write."""
     deploy.refuse_decided(args.rest)
     deploy.refuse_used(args.out)
-    wanted = deployment_of(args, RUN.parse(f"{deploy.FILES}/{args.locustfile.name}", *args.rest))
+    wanted = _deployment(args, RUN.parse(f"{deploy.FILES}/{args.locustfile.name}", *args.rest))
     check_numbers(RUN.parse(*wanted.master[1:]))
-    inspect_alone(wanted)
+    files = {f"{deploy.FILES}/{name}": content for name, content in wanted.files.items()}
+    parameters = {key: text for key, text in wanted.parameters.items() if key != SEED.variable}
+    inspect_alone(f"{deploy.FILES}/{wanted.locustfile}", files, parameters)
     first = deploy.write(args.what, wanted, args.out)
     print(f"wrote {args.out}; {first} says what to type")
     if "@sha256:" not in args.image:
         print("the image has no digest: nothing holds master and workers to the same one")
     return ExitCode.PASS
+
+
+def _deployment(args: Namespace, options: Namespace) -> deploy.Deployment:
+    """``args`` of ``harness deploy``; ``options`` are what stands behind ``--``, as of a run.
+
+    What is asked of the run in either is for every process. Raises ConfigError.
+    """
+    terms = deploy.read_terms(args.target, args.targets)
+    ca_file = terms.target.ca_file
+    files = deploy.read_files(
+        [args.locustfile, *args.file, *([ca_file] if ca_file else [])], args.targets
+    )
+    # The master's slots follow from it.
+    occupancy = [] if args.occupancy is None else ["--occupancy", str(args.occupancy)]
+    parameters = {**parameters_of(args), **parameters_of(options)}
+    parameters.setdefault(SEED.variable, str(secrets.randbelow(2**31)))
+    return deploy.Deployment(
+        name=args.name,
+        image=args.image,
+        workers=args.workers,
+        target=args.target,
+        locustfile=args.locustfile.name,
+        files=files,
+        parameters=parameters,
+        ca_file=ca_file.name if ca_file else "",
+        sign_ins=terms.sign_ins is not None,
+        more=(*occupancy, *args.rest),
+        log_format=args.log_format or "",
+        term_grace_s=round(seconds(args.term_grace, "--term-grace")),
+    )
 
 
 COMMAND = Command(

@@ -27,6 +27,7 @@ from harness.errors import ConfigError
 from harness.machine import IN_ORDER, Lifeline, deferred_stops, handling, heeded, killed_by
 from harness.rundir.layout import RunDirectory, left_sentence, writing
 from harness.streams import plain_line
+from harness.supervise.parameters import playable
 
 LOOKS_WITHIN_S = 120.0
 """A locustfile that takes longer to import is not run."""
@@ -57,6 +58,12 @@ def _start(
     return process
 
 
+def check_locustfile_exists(locustfile: str) -> None:
+    """Raises ConfigError where there is no such locustfile."""
+    if not Path(locustfile).is_file():
+        raise ConfigError(f"there is no locustfile {locustfile!r}; harness new writes one")
+
+
 class LocustProcess:
     """A process that says what a locustfile would do, and is then the Locust that runs it.
 
@@ -78,8 +85,7 @@ class LocustProcess:
 
         Raises ConfigError where there is no such file.
         """
-        if not Path(locustfile).is_file():
-            raise ConfigError(f"there is no locustfile {locustfile!r}; harness new writes one")
+        check_locustfile_exists(locustfile)
         self._locustfile = locustfile
         self._parameters, self._script = parameters, script
         self._begun = False
@@ -190,6 +196,26 @@ def inspect_locustfile(
     """:meth:`LocustProcess.plan` of a file that is not run now."""
     with LocustProcess(locustfile, parameters, script, folder=folder) as locust:
         return locust.plan()
+
+
+def inspect_alone(
+    locustfile: str, files: Mapping[str, bytes], parameters: Mapping[str, str]
+) -> None:
+    """Import a locustfile as another machine will find it: with these files, by path, alone.
+
+    Raises ConfigError where it can't be imported, or makes no use of what is asked of it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            path = Path(folder) / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+        file, script = playable(str(Path(folder) / locustfile))
+        try:
+            inspect_locustfile(file, parameters, script, folder=Path(folder))
+        except ConfigError as error:
+            text = str(error).replace(f"{folder}/", "")
+            raise ConfigError(f"{text} (what it reads or imports is named by --file)") from None
 
 
 def _refuse_decided(configured: Sequence[Mapping[str, Any]]) -> None:
