@@ -22,3 +22,6 @@ HEALTH_CHECK_EVERY_S = 45.0
 """A guest asks for an echo when it has sent nothing for so long; the service takes two a minute."""
 TYPING_EVERY_S = 5.0
 """Official clients tell that somebody is typing at most once in so long (SDK)."""
+
+WOULD_BREAK, MAY_BREAK = "would break a limit: ", "may break a limit: "
+"""What stands before a sentence about a guest's story that does not keep one."""

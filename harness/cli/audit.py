@@ -13,6 +13,7 @@ examples:
 from harness.cli.parsing import (
     Command,
     Namespace,
+    json_option,
     option,
     place_options,
     reports_option,
@@ -93,5 +94,5 @@ COMMAND = Command(
         for kind in ("queue", "flow")
     ],
     *place_options(),
-    option("--json", "print one JSON object"),
+    json_option(),
 )

@@ -9,7 +9,15 @@ examples:
   harness drift latest --limit memory=2000 --limit 'reply p95=5s'
 """
 
-from harness.cli.parsing import Command, Namespace, option, reports_option, run_argument, take_run
+from harness.cli.parsing import (
+    Command,
+    Namespace,
+    json_option,
+    option,
+    reports_option,
+    run_argument,
+    take_run,
+)
 from harness.errors import ConfigError, ExitCode
 from harness.report.html.page import write_page
 from harness.rundir.layout import DRIFT_PAGE
@@ -77,5 +85,5 @@ COMMAND = Command(
         "or 'reply p95=5s'; objectives count anyway",
         repeated=True,
     ),
-    option("--json", "print one JSON object"),
+    json_option(),
 )

@@ -12,7 +12,15 @@ examples:
 
 import sys
 
-from harness.cli.parsing import Command, Namespace, option, reports_option, run_argument, take_run
+from harness.cli.parsing import (
+    Command,
+    Namespace,
+    json_option,
+    option,
+    reports_option,
+    run_argument,
+    take_run,
+)
 from harness.errors import ConfigError, ExitCode
 from harness.ledger.reader import read_account, read_leftovers
 from harness.ledger.runs import leftover_row, show_leftovers, with_leftovers, write_csv
@@ -61,7 +69,7 @@ COMMAND = Command(
     run_argument(required=False),
     option("--all", "of every run in the folder, and of guests by hand"),
     reports_option(),
-    option("--json", "print one JSON object"),
+    json_option(),
     option("--csv", "print one line per leftover"),
     option("--show-tokens", "print whole tokens; by default they are shortened"),
 )

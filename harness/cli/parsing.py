@@ -388,6 +388,11 @@ def reports_option() -> Option:
     return option(REPORTS, type=Path, default=REPORTS.default)
 
 
+def json_option() -> Option:
+    """For a command whose answer can be read by a program as well."""
+    return option("--json", "print one JSON object")
+
+
 def targets_option(type: Any = Path) -> Option:
     """The same for the file of named targets."""
     return option(TARGETS, type=type, default=TARGETS.default)

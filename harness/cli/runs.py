@@ -8,7 +8,7 @@ examples:
 
 from rich.table import Table
 
-from harness.cli.parsing import Command, Namespace, option, reports_option
+from harness.cli.parsing import Command, Namespace, json_option, option, reports_option
 from harness.errors import ExitCode
 from harness.ledger.runs import Listed, listed_runs, prune
 from harness.streams import open_console, plain_table, show_json
@@ -56,5 +56,5 @@ COMMAND = Command(
         "with leftovers or a damaged ledger",
     ),
     option("--dry-run", "with --prune: only say what would be removed"),
-    option("--json", "print one JSON object"),
+    json_option(),
 )

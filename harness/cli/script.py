@@ -23,6 +23,7 @@ from rich.console import Console
 
 from harness.cli.parsing import Command, Namespace, argument, option
 from harness.errors import ConfigError, ExitCode
+from harness.limits import WOULD_BREAK
 from harness.streams import open_console, plain_table, show_json
 from harness.units import duration_text, seconds
 from harness.workload.har.scripting import write_draft
@@ -85,7 +86,7 @@ def _show(result: Estimate, loaded: Loaded, console: Console) -> None:
     for sentence in foreign_settings(loaded.script):
         print(sentence)
     for sentence in result.breaks:
-        print(f"would break a limit: {sentence}")
+        print(f"{WOULD_BREAK}{sentence}")
     if not result.breaks:
         print("keeps the service's documented limits")
 

@@ -31,7 +31,7 @@ from harness.judge.record import (
 )
 from harness.judge.validity import left_out
 from harness.ledger.reader import read_account
-from harness.ledger.runs import RunState, is_going_on, run_state
+from harness.ledger.runs import RunState, check_started, is_going_on, run_state
 from harness.measure.snapshot import Measurements, read_measurements
 from harness.rundir.layout import ABORTED, RECORD, RECORD_SCHEMA, START, RunDirectory
 
@@ -41,6 +41,8 @@ if TYPE_CHECKING:  # the models take a while to import: not while guests come
 ENDED_EARLY = "the run ended without writing its record; this is what it had written until then"
 VERDICT_STAYS = "the verdict is that of the run itself: what is settled afterwards was left by it"
 VOID_WITHOUT_WHY = "the record says that the run is INVALID, and not why"
+LEFT_AT_END, STILL_LEFT = "left behind at the end of the run", "still left"
+"""Of the sessions of a run that was swept since, in its record."""
 STILL_GOING = "the run is still going on; this is what it has written so far"
 
 
@@ -69,8 +71,7 @@ def read_record(run_dir: Path) -> "RunRecord":
 def read_live_record(run_dir: Path) -> "RunRecord":
     """The record so far of a run that is going on. Raises ConfigError if it is not going on, or
     can't be read."""
-    if not RunDirectory(run_dir).start.is_file():
-        raise ConfigError(f"{run_dir}: not a run directory (expected {START} in it)")
+    check_started(run_dir)
     if not is_going_on(run_dir):
         name = run_dir.name
         raise ConfigError(f"the run {name} is not going on: use harness report {name}")
@@ -134,7 +135,7 @@ def _brought_up_to_date(record: "RunRecord", run_dir: Path) -> "RunRecord":
     if account.intended != before.intended or account.leftover >= before.leftover:
         return record
     sessions = before.model_copy(update=sessions_block(account))
-    sweep = {"left behind at the end of the run": before.leftover, "still left": account.leftover}
+    sweep = {LEFT_AT_END: before.leftover, STILL_LEFT: account.leftover}
     return record.model_copy(
         update={"sessions": sessions, "sessions_at_end": before, "sweep": sweep}
     )

@@ -224,9 +224,14 @@ def resolve_going_on(text: str, reports_dir: Path) -> Path:
     raise ConfigError(f"no run is going on in {reports_dir}/")
 
 
-def _going_on(run_dir: Path) -> None:
+def check_started(run_dir: Path) -> None:
+    """Raises ConfigError where no run has begun in a directory."""
     if not RunDirectory(run_dir).start.is_file():
         raise ConfigError(f"{run_dir}: not a run directory (expected {START} in it)")
+
+
+def _going_on(run_dir: Path) -> None:
+    check_started(run_dir)
     if not is_going_on(run_dir):
         raise ConfigError(f"the run {run_dir.name} is not going on")
 

@@ -24,7 +24,12 @@ from harness.errors import ConfigError, ExitCode, PreflightRefused
 from harness.guest.settings import REPLY_WITHIN_S
 from harness.judge.objective import Objective, Op, Unit, parse_objective
 from harness.judge.reading import read_objectives
-from harness.limits import MESSAGES_PER_SESSION_PER_SECOND, REQUESTS_PER_CONNECTION_PER_MINUTE
+from harness.limits import (
+    MAY_BREAK,
+    MESSAGES_PER_SESSION_PER_SECOND,
+    REQUESTS_PER_CONNECTION_PER_MINUTE,
+    WOULD_BREAK,
+)
 from harness.load.cluster.handshake import Handshake, facts_of
 from harness.load.options import RunOptions, occupancy, own_objectives, read_options
 from harness.load.shape import ArrivalShape, check_only_one, no_arrivals, peak_per_s
@@ -263,8 +268,8 @@ class Admission:
     def tell_breaks(self, options: RunOptions) -> None:
         """Warn before the run about limits that scripts would break."""
         users = self._environment.user_classes
-        warnings = [f"would break a limit: {sentence}" for sentence in would_break(users)]
-        perhaps = [f"may break a limit: {sentence}" for sentence in might_break(users)]
+        warnings = [f"{WOULD_BREAK}{sentence}" for sentence in would_break(users)]
+        perhaps = [f"{MAY_BREAK}{sentence}" for sentence in might_break(users)]
         if options.terms.guarded:
             warnings += perhaps
             warnings += origins_left_out(users, options.terms.target.origin)

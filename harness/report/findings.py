@@ -11,7 +11,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from harness.judge.reading import STILL_GOING, ending_words
+from harness.judge.reading import LEFT_AT_END, STILL_GOING, STILL_LEFT, ending_words
 from harness.judge.record import QUANTILES
 from harness.judge.series import Series
 from harness.limits import CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE, REQUESTS_PER_CONNECTION_PER_MINUTE
@@ -126,8 +126,8 @@ SWEEP: MappingProxyType[str, str] = MappingProxyType(
         "by": "With",
         "settled": "Sessions it proved ended",
         "left": "Sessions still without proof of an end",
-        "left behind at the end of the run": "Left behind at the end of the run",
-        "still left": "Still left",
+        LEFT_AT_END: "Left behind at the end of the run",
+        STILL_LEFT: "Still left",
     }
 )
 AUDIT: MappingProxyType[str, str] = MappingProxyType(

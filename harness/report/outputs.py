@@ -127,7 +127,7 @@ def _objectives(record: RunRecord) -> list[str]:
 
 def _operations(record: RunRecord) -> list[str]:
     if not record.operations:
-        return ["No operation was measured.", ""]
+        return [story.NO_OPERATION, ""]
     rows, closed = [], story.is_closed(record)
     for name, figures in record.operations.items():
         times = [story.time_text(figures, "service", time) for time in ("p50", "p95", "p99")]

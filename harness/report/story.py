@@ -54,6 +54,7 @@ STEPS = (
     ("cleared", "Cleared"),
 )
 NO_KNOWN_END = "no known end"
+NO_OPERATION = "No operation was measured."
 SHOWN_ELSEWHERE = {
     *("started", "run_id", "objectives", "target", "deployment_id", "locustfile", "host", "seed"),
     *("disk", "versions", "options", "foreseen", "overridden", "refused_messages"),

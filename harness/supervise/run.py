@@ -23,6 +23,7 @@ from harness.config.guard import Intent, Rule, parse_overrides
 from harness.config.run_config import SIMULATOR_NAME, RunConfig, Setting
 from harness.config.target import Target, Terms, parse_target, resolve_target
 from harness.errors import ConfigError, ExitCode, TransportError
+from harness.limits import MAY_BREAK, WOULD_BREAK
 from harness.machine import Starter, starter, this_machine
 from harness.rundir.layout import (
     RunDirectory,
@@ -201,9 +202,9 @@ def _check_target(target: Target) -> None:
 
 def _tell_breaks(plan: Mapping[str, Any], console: Console, *, real: bool) -> None:
     """Limits that the guests' stories would break, or with their think times may break."""
-    warnings = [f"would break a limit: {sentence}" for sentence in plan["breaks"]]
+    warnings = [f"{WOULD_BREAK}{sentence}" for sentence in plan["breaks"]]
     if real:  # the embedded simulator has no limits unless it is asked for them
-        warnings += [f"may break a limit: {sentence}" for sentence in plan["may_break"]]
+        warnings += [f"{MAY_BREAK}{sentence}" for sentence in plan["may_break"]]
     if warnings:
         warnings.append("guests keep the limits by waiting, which is counted (paced)")
     for sentence in warnings:

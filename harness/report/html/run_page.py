@@ -47,7 +47,7 @@ from harness.report.html.page import (
     texts,
 )
 from harness.report.html.run_charts import NOTHING, Incident, RunCharts, make_charts
-from harness.report.story import Row
+from harness.report.story import NO_OPERATION, Row
 from harness.report.wording import (
     UNKNOWN,
     clock_text,
@@ -240,7 +240,7 @@ def _margin(one: Objective) -> Markup:
 def _times(record: RunRecord, charts: RunCharts) -> Section:
     names = ordered(record.operations)
     if not names:
-        return _section("times", "How long it took", _none("No operation was measured."))
+        return _section("times", "How long it took", _none(NO_OPERATION))
     first = [name for name in FELT if name in names]
     connecting = [name for name in CONNECTING if name in names]
     others = [name for name in names if name not in (*first, *connecting)]

@@ -50,7 +50,13 @@ from harness.studies.capacity.search import (
     is_again,
     next_rate,
 )
-from harness.supervise.children import EmbeddedSimulator, Say, inspect_locustfile, watch_run
+from harness.supervise.children import (
+    EmbeddedSimulator,
+    Say,
+    check_locustfile_exists,
+    inspect_locustfile,
+    watch_run,
+)
 from harness.supervise.parameters import MASTER_ONLY, check_master, check_port
 from harness.units import seconds
 
@@ -216,10 +222,7 @@ def check_options(options: Mapping[str, Any]) -> Search:
     if options.get("master") and options["processes"]:
         raise ConfigError("--master and --processes do not go together")
     check_port("--master-port", options.get("master_port"))
-    if not Path(options["locustfile"]).is_file():
-        raise ConfigError(
-            f"there is no locustfile {options['locustfile']!r}; harness new writes one"
-        )
+    check_locustfile_exists(options["locustfile"])
     _ = search.plan
     return search
 

@@ -29,6 +29,11 @@ from harness.rundir.layout import read_start
 from harness.studies.drift.assess import TOLERATED_LEAK, DriftReport, Side, Watched, assess
 from harness.units import seconds
 
+RESUMES = "resumes a minute"
+OCCUPANCY = "occupancy over expected"
+LAGS = {tag: f"{tag} p95" for tag in (LAG_ARRIVAL, LAG_LOOP)}
+MEMORY, DESCRIPTORS = "memory", "descriptors"
+"""Names of figures that are watched."""
 LEAST_EXPECTED = 1.0
 """Where fewer guests are expected, their share says nothing."""
 
@@ -199,17 +204,17 @@ def watched_of(series: Series) -> Iterator[Watched]:
     resumes: Values = [60 * (count or 0.0) / series.width_s for count in lost]
     if any(resumes):
         how = absolute | {"matters": RESUMES_MATTER, "fills": True}
-        yield from service("resumes a minute", resumes, **how)
+        yield from service(RESUMES, resumes, **how)
     shares = occupancy_over_expected(series)
     how = {"matters": 0.1, "fills": True, "less_is_better": False}
-    yield from service("occupancy over expected", shares, **how)
-    for tag in (LAG_ARRIVAL, LAG_LOOP):
+    yield from service(OCCUPANCY, shares, **how)
+    for tag in LAGS:
         values = series.bands_ms.get(tag, {}).get(95.0, [])
         how = absolute | {"matters": LAG_MATTERS_MS, "unit": "ms"}
-        yield from harness(f"{tag} p95", values, load=load, **how)
+        yield from harness(LAGS[tag], values, load=load, **how)
     memory, descriptors = (series.process.get(name, []) for name in ("rss_mb", "fds"))
-    yield from harness("memory", memory, load=load, fills=True, unit="MB")
-    yield from harness("descriptors", descriptors, load=load, fills=True, floor=DESCRIPTORS_MATTER)
+    yield from harness(MEMORY, memory, load=load, fills=True, unit="MB")
+    yield from harness(DESCRIPTORS, descriptors, load=load, fills=True, floor=DESCRIPTORS_MATTER)
 
 
 def _watched(

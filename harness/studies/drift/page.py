@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.measure.model import OPERATIONS
+from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP
 from harness.report.html.charts import (
     SECONDS_FROM_MS,
     Chart,
@@ -37,6 +38,7 @@ from harness.report.story import Row
 from harness.report.wording import capital, percent_text, with_unit
 from harness.streams import plain_table
 from harness.studies.drift.assess import ORDER, DriftReport, Finding, Leak, Side
+from harness.studies.drift.figures import DESCRIPTORS, LAGS, MEMORY, OCCUPANCY, RESUMES
 from harness.studies.drift.trend import Drift, Trend
 from harness.units import about_text, duration_text
 
@@ -131,12 +133,12 @@ TONES = dict(zip(ORDER, ("fail", "no_data", "pass", "pass"), strict=True))
 DAY_S = 86_400.0
 WHOSE = {Side.SERVICE: "the service", Side.HARNESS: "the harness itself"}
 NAMED = {
-    "resumes a minute": "Connections lost and made again, a minute",
-    "occupancy over expected": "Guests in session, against what their arrivals imply",
-    "lag.arrival p95": "Lateness of the harness in reading",
-    "lag.loop p95": "Lateness of the harness in acting",
-    "memory": "Memory of the harness",
-    "descriptors": "Open files of the harness",
+    RESUMES: "Connections lost and made again, a minute",
+    OCCUPANCY: "Guests in session, against what their arrivals imply",
+    LAGS[LAG_ARRIVAL]: "Lateness of the harness in reading",
+    LAGS[LAG_LOOP]: "Lateness of the harness in acting",
+    MEMORY: "Memory of the harness",
+    DESCRIPTORS: "Open files of the harness",
 }
 
 
