@@ -33,7 +33,7 @@ STEPS: tuple[Step, ...] = get_args(Step)
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class FaultKind:
     """What a fault does, and the defaults of its options."""
 
     does: str
@@ -41,55 +41,55 @@ class Known:
     at: Step = "any"
 
 
-FRAME_FAULTS: dict[str, Known] = {
-    "drop_frame": Known("a frame is lost"),
-    "duplicate_frame": Known("a frame is sent twice"),
-    "reorder_frame": Known("a frame is held back until after the next one", seconds=0.2),
-    "delay_frame": Known("a frame is held back", seconds=0.2),
-    "no_class": Known("a frame comes without class, code and type, as from the gateway"),
-    "invalid_json": Known("a frame is cut off in the middle of its JSON"),
-    "unknown_class": Known("a frame of an unknown class precedes the real one"),
-    "wrong_types": Known("a frame's code, body and tracingId have the wrong types"),
-    "oversized_frame": Known("a frame of a megabyte precedes the real one"),
-    "unasked_clear": Known("a SessionClearedEvent that nobody asked for precedes a frame"),
-    "foreign_error": Known("an error with a tracingId of nobody here precedes a frame (code)"),
+FRAME_FAULTS: dict[str, FaultKind] = {
+    "drop_frame": FaultKind("a frame is lost"),
+    "duplicate_frame": FaultKind("a frame is sent twice"),
+    "reorder_frame": FaultKind("a frame is held back until after the next one", seconds=0.2),
+    "delay_frame": FaultKind("a frame is held back", seconds=0.2),
+    "no_class": FaultKind("a frame comes without class, code and type, as from the gateway"),
+    "invalid_json": FaultKind("a frame is cut off in the middle of its JSON"),
+    "unknown_class": FaultKind("a frame of an unknown class precedes the real one"),
+    "wrong_types": FaultKind("a frame's code, body and tracingId have the wrong types"),
+    "oversized_frame": FaultKind("a frame of a megabyte precedes the real one"),
+    "unasked_clear": FaultKind("a SessionClearedEvent that nobody asked for precedes a frame"),
+    "foreign_error": FaultKind("an error with a tracingId of nobody here precedes a frame (code)"),
 }
 """Those of outgoing frames: looked for at each of them, once one is on."""
-FAULTS: dict[str, Known] = {
-    "refuse_403": Known("the upgrade is refused with HTTP 403"),
-    "refuse_429": Known("the upgrade is refused with HTTP 429 and Retry-After", seconds=2),
-    "refuse_503": Known("the upgrade is refused with HTTP 503"),
-    "slow_upgrade": Known("the upgrade is answered late", seconds=1),
-    "half_open": Known("the connection is accepted and then never answers"),
-    "stall": Known("the whole service stands still", seconds=1),
-    "cut": Known("the socket is cut", at="text"),
-    "go_away": Known("the server closes with 1001 in mid-conversation", at="text"),
-    "fail": Known("a request is answered with an error code (option code)", at="text"),
-    "limit_any": Known("a request is refused with 429", seconds=1, at="text"),
-    "ignore_clear": Known("Clear is ignored: no answer, nothing is cleared"),
-    "lose_clear_reply": Known("the session is cleared but no answer comes"),
-    "forbid_clear": Known("Clear is refused with 403, as with the setting off"),
-    "limit_clear": Known("Clear is refused with 429", seconds=1),
-    "delay_clear": Known("Clear is carried out and answered late", seconds=1),
-    "no_connection_closed": Known("Clear is answered without ConnectionClosedEvent"),
-    "late_connection_closed": Known("ConnectionClosedEvent after Clear comes late", seconds=1),
-    "late_reply": Known("a bot's reply arrives after SessionClearedEvent", seconds=0.05),
-    "early_error": Known(
+FAULTS: dict[str, FaultKind] = {
+    "refuse_403": FaultKind("the upgrade is refused with HTTP 403"),
+    "refuse_429": FaultKind("the upgrade is refused with HTTP 429 and Retry-After", seconds=2),
+    "refuse_503": FaultKind("the upgrade is refused with HTTP 503"),
+    "slow_upgrade": FaultKind("the upgrade is answered late", seconds=1),
+    "half_open": FaultKind("the connection is accepted and then never answers"),
+    "stall": FaultKind("the whole service stands still", seconds=1),
+    "cut": FaultKind("the socket is cut", at="text"),
+    "go_away": FaultKind("the server closes with 1001 in mid-conversation", at="text"),
+    "fail": FaultKind("a request is answered with an error code (option code)", at="text"),
+    "limit_any": FaultKind("a request is refused with 429", seconds=1, at="text"),
+    "ignore_clear": FaultKind("Clear is ignored: no answer, nothing is cleared"),
+    "lose_clear_reply": FaultKind("the session is cleared but no answer comes"),
+    "forbid_clear": FaultKind("Clear is refused with 403, as with the setting off"),
+    "limit_clear": FaultKind("Clear is refused with 429", seconds=1),
+    "delay_clear": FaultKind("Clear is carried out and answered late", seconds=1),
+    "no_connection_closed": FaultKind("Clear is answered without ConnectionClosedEvent"),
+    "late_connection_closed": FaultKind("ConnectionClosedEvent after Clear comes late", seconds=1),
+    "late_reply": FaultKind("a bot's reply arrives after SessionClearedEvent", seconds=0.05),
+    "early_error": FaultKind(
         "an error without a tracingId (code) comes so long before a SessionResponse", seconds=0.05
     ),
-    "refuse_new": Known("a configureSession with startNew is refused with 429", seconds=1),
-    "cross_talk": Known("another session's message is delivered here too"),
-    "proof_cross_talk": Known("another session's SessionClearedEvent is delivered here too"),
-    "api_429": Known("a call of the Platform API is refused with 429"),
-    "api_503": Known("a call of the Platform API is refused with 503"),
-    "no_reply": Known("the bot does not answer a text"),
-    "late_answer": Known("the bot's answer comes so much later", seconds=5),
-    "silence": Known(
+    "refuse_new": FaultKind("a configureSession with startNew is refused with 429", seconds=1),
+    "cross_talk": FaultKind("another session's message is delivered here too"),
+    "proof_cross_talk": FaultKind("another session's SessionClearedEvent is delivered here too"),
+    "api_429": FaultKind("a call of the Platform API is refused with 429"),
+    "api_503": FaultKind("a call of the Platform API is refused with 503"),
+    "no_reply": FaultKind("the bot does not answer a text"),
+    "late_answer": FaultKind("the bot's answer comes so much later", seconds=5),
+    "silence": FaultKind(
         "the flow falls silent at a text, also with what was under way; seconds=0: for good",
         seconds=0,
     ),
-    "duplicate_reply": Known("a message of the other side comes twice, with the same id"),
-    "interruption": Known(
+    "duplicate_reply": FaultKind("a message of the other side comes twice, with the same id"),
+    "interruption": FaultKind(
         "an agent says something that nobody asked, so long after a text", seconds=0.3
     ),
     **FRAME_FAULTS,

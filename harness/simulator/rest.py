@@ -181,7 +181,7 @@ def refused(
     return None
 
 
-def sees(service: "Service", request: web.Request, conversation: "Conversation") -> bool:
+def may_view(service: "Service", request: web.Request, conversation: "Conversation") -> bool:
     """Whether the caller's divisions include the conversation's."""
     known = service.api_tokens.get(bearer(request.headers.get("Authorization")) or "")
     divisions = known[0].divisions if known is not None else frozenset()

@@ -52,7 +52,7 @@ def private_ca(host: str, *more: str) -> Iterator[tuple[ssl.SSLContext, Path]]:
             names.add(host)
     except ValueError:
         names.add(host)
-    authority, ca_file = kept_ca(kept_in()) or (trustme.CA(), None)
+    authority, ca_file = stored_ca(state_folder()) or (trustme.CA(), None)
     try:
         server = authority.issue_cert(*sorted(names))
     except ValueError as error:
@@ -68,7 +68,7 @@ def private_ca(host: str, *more: str) -> Iterator[tuple[ssl.SSLContext, Path]]:
         yield context, ca_file
 
 
-def kept_in() -> Path | None:
+def state_folder() -> Path | None:
     """Where this user's programs keep their state; None for a user who has no home.
 
     A relative path is none (so the XDG base directory specification): it would be another folder
@@ -82,7 +82,7 @@ def kept_in() -> Path | None:
     return None
 
 
-def kept_ca(folder: Path | None) -> "tuple[trustme.CA, Path] | None":
+def stored_ca(folder: Path | None) -> "tuple[trustme.CA, Path] | None":
     """The CA in ``folder``, made there if there is none; None where that can't be."""
     import trustme
 
@@ -220,16 +220,16 @@ def orphaned(fd: int, service: Service, stop: asyncio.Event) -> None:
     loop.remove_reader(fd)
     last = loop.time()
 
-    def look() -> None:
+    def check_alone() -> None:
         nonlocal last
         if service.connections:
             last = loop.time()
         if loop.time() - last >= ALONE_S:
             stop.set()
         else:
-            loop.call_later(0.5, look)
+            loop.call_later(0.5, check_alone)
 
-    look()
+    check_alone()
 
 
 def run(settings: Settings) -> None:

@@ -52,13 +52,13 @@ class Stall:
         if not self.on:
             self.on = True
             self._over = self._loop.create_future()
-            self._loop.call_later(seconds, self._go_on, self._over)
+            self._loop.call_later(seconds, self._resume, self._over)
 
-    def hold(self, work: Callable[..., None], *args: object) -> None:
+    def defer(self, work: Callable[..., None], *args: object) -> None:
         """Do it once the stall is over."""
         self._waiting.append((time.monotonic(), work, args))
 
-    def _go_on(self, over: "asyncio.Future[None]") -> None:
+    def _resume(self, over: "asyncio.Future[None]") -> None:
         waiting, self._waiting = self._waiting, []
         self.on = False
         now = time.monotonic()
@@ -285,7 +285,7 @@ class Service:
         others = [one for one in self.connections if one.session not in (None, session)]
         return min(others, key=lambda one: (one.opened, one.id), default=None)
 
-    def keep(self, session: Session, frame: bytes) -> None:
+    def add_to_history(self, session: Session, frame: bytes) -> None:
         """Add a message to the session's history, up to the limit of its length."""
         log = session.log
         if log is None:
@@ -298,7 +298,7 @@ class Service:
             )
         log.append(frame)
 
-    def keep_upload(self, attachment: Attachment, data: bytes) -> None:
+    def store_upload(self, attachment: Attachment, data: bytes) -> None:
         """Keep an upload's content while there is room for it."""
         if self.uploaded_bytes + len(data) > self.knobs.keep_upload_bytes:
             self.log(

@@ -93,7 +93,7 @@ class Questions:
         self._write = write
         self._rows: deque[Question | Unasked] = deque()
 
-    def ask(
+    def add(
         self, kind: str, tracing_id: str | None, *, came: float, came_s: float, guest: int | None
     ) -> Question:
         self.by_kind[kind] += 1
@@ -102,7 +102,7 @@ class Questions:
         self._add(question)
         return question
 
-    def say_unasked(self, what: str, guest: int, run_id: str | None, at: float) -> None:
+    def add_unasked(self, what: str, guest: int, run_id: str | None, at: float) -> None:
         self.unasked += 1
         self._add(Unasked(guest, run_id, what, at))
 

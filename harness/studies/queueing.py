@@ -26,7 +26,7 @@ MAX_SERVERS = 1_000_000
 
 def erlang_b(load: float, servers: int) -> float:
     """Probability that an arrival finds all servers busy and is turned away (M/G/c/c)."""
-    _need(load=load, servers=servers)
+    _check(load=load, servers=servers)
     inverse = 1.0
     for k in range(1, servers + 1):  # 1/B(k) = 1 + k/(a B(k-1)): stable at any size
         inverse = 1.0 + inverse * k / load
@@ -38,7 +38,7 @@ def erlang_b(load: float, servers: int) -> float:
 def erlang_c(load: float, servers: int) -> float:
     """Probability that an arrival has to wait (M/M/c); 1 where the queue grows without end."""
     if load >= servers:
-        _need(load=load, servers=servers)
+        _check(load=load, servers=servers)
         return 1.0
     lost = erlang_b(load, servers)
     return lost / (1.0 - load / servers * (1.0 - lost))
@@ -53,7 +53,7 @@ class _Servers:
     servers: int
 
     def __post_init__(self) -> None:
-        _need(arrivals=self.arrivals_per_s, service=self.service_s, servers=self.servers)
+        _check(arrivals=self.arrivals_per_s, service=self.service_s, servers=self.servers)
 
     @property
     def load(self) -> float:
@@ -128,7 +128,7 @@ class ImpatientQueue(_Servers):
 
     def __post_init__(self) -> None:
         _Servers.__post_init__(self)
-        _need(patience=self.patience_s)
+        _check(patience=self.patience_s)
 
     @property
     def wait_probability(self) -> float:
@@ -237,7 +237,7 @@ def servers_needed(load: float, enough: Callable[[int], bool]) -> int:
 
     ``enough`` is asked from about ``load`` upwards. ConfigError when none up to a million is.
     """
-    _need(load=load)
+    _check(load=load)
     low, high = 0, max(1, int(load))
     while high > MAX_SERVERS or not enough(high):
         low, high = high, high * 2
@@ -251,7 +251,7 @@ def servers_needed(load: float, enough: Callable[[int], bool]) -> int:
     return high
 
 
-def _need(**values: float) -> None:
+def _check(**values: float) -> None:
     for name, value in values.items():
         if not isfinite(value) or value <= 0:
             raise ConfigError(f"{name}: expected a number above zero, got {value!r}")

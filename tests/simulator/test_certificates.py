@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigError
-from harness.simulator.server import kept_in, private_ca
+from harness.simulator.server import private_ca, state_folder
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "twin.example"])
@@ -42,7 +42,7 @@ def test_a_relative_home_is_none(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path / home) if home == "absolute" else home)
-    assert (kept_in() is None) == (home != "absolute")
+    assert (state_folder() is None) == (home != "absolute")
     with private_ca("127.0.0.1") as (_, ca_file):
         ssl.create_default_context(cafile=str(ca_file))
     assert [path.name for path in tmp_path.iterdir()] == ["absolute"] * (home == "absolute")

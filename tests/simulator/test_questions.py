@@ -296,7 +296,7 @@ def test_old_rows_give_way_and_are_written_down() -> None:
     written: list[dict] = []
     questions = Questions(2, written.append)
     for number in range(5):
-        questions.ask("text", str(number), came=0.0, came_s=0.0, guest=1)
+        questions.add("text", str(number), came=0.0, came_s=0.0, guest=1)
     assert [row["tracing_id"] for row in questions.rows()] == ["3", "4"]
     assert [row["tracing_id"] for row in written] == ["0", "1", "2"]
     questions.end()

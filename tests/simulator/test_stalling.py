@@ -15,7 +15,7 @@ def test_held_work_comes_in_order_and_is_recorded() -> None:
         stall.begin(0.1)
         stall.begin(60)  # it is on already
         for number in range(5):
-            stall.hold(done.append, number)
+            stall.defer(done.append, number)
         waiting = [asyncio.create_task(stall.wait()) for _ in range(2)]
         waiting[0].cancel()
         assert done == []
@@ -36,15 +36,15 @@ def test_work_that_stalls_again_is_held_again() -> None:
 
         def work(name: str) -> None:
             if stall.on:
-                stall.hold(work, name)
+                stall.defer(work, name)
                 return
             done.append(name)
             if name == "first":
                 stall.begin(0.05)
 
         stall.begin(0.05)
-        stall.hold(work, "first")
-        stall.hold(work, "second")
+        stall.defer(work, "first")
+        stall.defer(work, "second")
         await stall.wait()
         assert done == ["first"]
         await stall.wait()

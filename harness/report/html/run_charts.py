@@ -132,7 +132,7 @@ LEFT = "Sessions without proof of their end, of guests who have left by then."
 NOTHING = RunCharts()
 
 
-def make_charts(record: RunRecord, series: Series) -> RunCharts:
+def draw_charts(record: RunRecord, series: Series) -> RunCharts:
     """Everything there is to draw; all charts over time share one axis and its marks."""
     closed = is_closed(record)
     phases, incidents = _phases(series), find_incidents(series)
@@ -143,7 +143,7 @@ def make_charts(record: RunRecord, series: Series) -> RunCharts:
     return RunCharts(
         phases=phases,
         incidents=incidents,
-        load=_known(
+        load=_drawn(
             _arrivals(series, charts, closed=closed),
             _total(series, charts, "occupancy", BLUE, "Occupancy", "Guests in session at once."),
         ),
@@ -151,11 +151,11 @@ def make_charts(record: RunRecord, series: Series) -> RunCharts:
             name: _operation(series, charts, name, key=f"time-{number}")
             for number, name in enumerate(names)
         },
-        trouble=_known(
+        trouble=_drawn(
             _failures(series, charts),
             _total(series, charts, "leftover", RED, "Leftovers", LEFT),
         ),
-        generator=_known(_lag(series, charts), _cpu(series, charts)),
+        generator=_drawn(_lag(series, charts), _cpu(series, charts)),
         heat=_heat(series, charts),
         percentiles={
             name: figure
@@ -166,7 +166,7 @@ def make_charts(record: RunRecord, series: Series) -> RunCharts:
     )
 
 
-def _known(*figures: Figure | None) -> list[Figure]:
+def _drawn(*figures: Figure | None) -> list[Figure]:
     return [figure for figure in figures if figure is not None]
 
 

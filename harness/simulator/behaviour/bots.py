@@ -13,7 +13,7 @@ from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from harness.simulator.behaviour.conversing import disconnect, reply, say_unasked, typing
+from harness.simulator.behaviour.conversing import disconnect, reply, send_unasked, typing
 from harness.simulator.dialogue import Distribution, Turn, spoken
 from harness.simulator.truth import Conversation, Question, Session
 
@@ -254,24 +254,24 @@ class Bot:
         if typing_s:
             loop.call_later(max(delay - typing_s, 0), typing, self._service, answer.session)
         if delay > 0:
-            loop.call_later(delay, self._say, answer, number)
+            loop.call_later(delay, self._send_due, answer, number)
         else:
-            self._say(answer, number)
+            self._send_due(answer, number)
 
-    def _say(self, answer: Answer, number: int) -> None:
+    def _send_due(self, answer: Answer, number: int) -> None:
         service, conversation = self._service, answer.conversation
         if conversation.early is answer:
             conversation.early = None
         if service.stall.on:
-            service.stall.hold(self._say, answer, number)
+            service.stall.defer(self._send_due, answer, number)
             return
         early_s = answer.moments[number] - monotonic() - TIMER_LATE_S
         if early_s > 0:  # a timer in whole milliseconds may also come one early
             conversation.early = conversation.early or answer
-            service.loop.call_later(early_s, self._say, answer, number)
+            service.loop.call_later(early_s, self._send_due, answer, number)
             return
         if conversation.early is not None:  # one before it waits again: none overtakes another
-            service.loop.call_later(AGAIN_S, self._say, answer, number)
+            service.loop.call_later(AGAIN_S, self._send_due, answer, number)
             return
         moments, parts = answer.moments, answer.turn.parts
         last = len(parts) - 1
@@ -280,7 +280,7 @@ class Bot:
                 if answer.question is not None and not answer.greeting:
                     answer.question.unheard += len(moments) - number
                 return
-            self._say_one(answer, number)
+            self._send_part(answer, number)
             if number == last:
                 break
             number += 1
@@ -289,7 +289,7 @@ class Bot:
                 return
         self._end_turn(answer.session, answer.conversation, answer.turn)
 
-    def _say_one(self, answer: Answer, number: int) -> None:
+    def _send_part(self, answer: Answer, number: int) -> None:
         service = self._service
         part = spoken(answer.turn.parts[number], answer.guest_text)
         sent = reply(
@@ -320,7 +320,7 @@ class Bot:
 
     def _interrupt(self, session: Session, conversation: Conversation) -> None:
         agent = conversation.agent or "Agent 1"
-        say_unasked(self._service, session, conversation, "Is there anything else?", agent)
+        send_unasked(self._service, session, conversation, "Is there anything else?", agent)
 
     def _end_turn(self, session: Session, conversation: Conversation, turn: Turn) -> None:
         if session.ended is not None or not conversation.open:

@@ -70,7 +70,7 @@ def outbound(
         frame = frames.message("StructuredMessage", body)
     for tally in session.tallies:
         tally.replies += 1
-    service.keep(session, frame)
+    service.add_to_history(session, frame)
     arrived = service.fan_out(session, frame)
     if service.faults.active:
         if service.faults.strikes("duplicate_reply"):
@@ -104,14 +104,14 @@ def reply(
     return arrived is not None
 
 
-def say_unasked(
+def send_unasked(
     service: "Service", session: Session, conversation: Conversation, text: str, agent: str | None
 ) -> bool:
     """An agent says something that answers nothing. False if nobody is there any more."""
     arrived = outbound(service, session, conversation, {"text": text}, agent)
     if arrived:
         now = service.now()
-        service.truth.questions.say_unasked("agent", session.serial, session.run_id, now)
+        service.truth.questions.add_unasked("agent", session.serial, session.run_id, now)
     return arrived is not None
 
 
@@ -149,7 +149,7 @@ def disconnect(service: "Service", session: Session, disconnect_type: str) -> No
         "metadata": {"readOnly": "true" if session.read_only else "false"},
     }
     frame = frames.message("StructuredMessage", frames.presence("Outbound", "Disconnect", head))
-    service.keep(session, frame)
+    service.add_to_history(session, frame)
     service.fan_out(session, frame)
 
 
@@ -233,9 +233,11 @@ class Agents:
         arrived = service.arrived_s or monotonic()
         if question is not None:
             question.due = [monotonic() + delay - question.came_s]
-        service.loop.call_later(delay, self._say, session, conversation, text, question, arrived)
+        service.loop.call_later(
+            delay, self._send_text, session, conversation, text, question, arrived
+        )
 
-    def _say(
+    def _send_text(
         self,
         session: Session,
         conversation: Conversation,
@@ -245,11 +247,11 @@ class Agents:
     ) -> None:
         service = self._service
         if service.stall.on:
-            service.stall.hold(self._say, session, conversation, text, question, arrived)
+            service.stall.defer(self._send_text, session, conversation, text, question, arrived)
             return
         conversation.agent_texts += 1
         if question is None:
-            delivered = say_unasked(service, session, conversation, text, conversation.agent)
+            delivered = send_unasked(service, session, conversation, text, conversation.agent)
         else:
             delivered = reply(service, session, conversation, {"text": text}, question)
         if delivered:

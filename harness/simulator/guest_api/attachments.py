@@ -186,7 +186,7 @@ def add_routes(app: web.Application, service: "Service") -> None:
             )
             return web.Response(status=200)
         attachment.complete = True
-        service.keep_upload(attachment, data)
+        service.store_upload(attachment, data)
         body = {
             "attachmentId": attachment.id,
             "downloadUrl": address(

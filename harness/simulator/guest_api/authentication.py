@@ -80,7 +80,7 @@ def _sign_in_elsewhere(connection: "Connection", session: Session) -> None:
     others = [one for one in session.connections if one is not connection]
     if not others:
         return
-    presence.say(connection, session, "SignIn", None)
+    presence.send_presence(connection, session, "SignIn", None)
     for one in others:
         sessions.leave(one)
         one.retire("signedIn")

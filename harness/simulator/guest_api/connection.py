@@ -195,7 +195,7 @@ class Connection:
         if self.closing or self.muted:
             return
         if self.service.stall.on:
-            self.service.stall.hold(self.push, ready, frame)
+            self.service.stall.defer(self.push, ready, frame)
             return
         if self._compress:
             self._later(self._ws.send_frame(frame, WSMsgType.TEXT))

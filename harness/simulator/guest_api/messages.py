@@ -28,7 +28,7 @@ from harness.simulator.guest_api.sessions import (
     RATE_TOO_HIGH,
     may_speak,
     session_for,
-    take_attributes,
+    set_attributes,
 )
 from harness.simulator.rest import api_error, bearer, fault, json_response, too_many
 from harness.simulator.settings import over
@@ -99,7 +99,7 @@ def _text(
     content = message.get("content")
     sent = None if content is None else _content(connection, session, content)
     if "channel" in message:
-        take_attributes(connection, session, message)
+        set_attributes(connection, session, message)
     conversation = session.conversation
     if conversation is None or conversation.end is not None:
         conversation = conversation_of(service, session)
@@ -109,7 +109,7 @@ def _text(
     number, at, correlation = service.spoken(session, conversation, "text")
     kind = message.get("type") or "Text"
     frame = frames.inbound_text(text, kind, number, at, correlation, tracing_id, own, sent)
-    service.keep(session, frame)
+    service.add_to_history(session, frame)
     service.fan_out(session, frame)
     service.bot.answer(session, conversation, _meant(text, content) if content else text)
 
@@ -199,7 +199,7 @@ PAGE_SIZE = 25
 MAX_PAGE_SIZE = 100
 
 
-def give_jwt(connection: "Connection", request: dict[str, Any], tracing_id: str | None) -> None:
+def send_jwt(connection: "Connection", request: dict[str, Any], tracing_id: str | None) -> None:
     """A token for the REST calls of this session, good for about a minute."""
     session = session_for(connection, request)
     service = connection.service
@@ -356,7 +356,7 @@ def on_event(
     elif kind == "Join":
         _join(connection, session, message, tracing_id)
     elif kind in ECHOED:
-        say(connection, session, str(kind), tracing_id)
+        send_presence(connection, session, str(kind), tracing_id)
     elif kind is None and _is_typing(message):
         if not session.deployment.settings.typing:
             raise Refused(403, TYPING_OFF)
@@ -371,12 +371,14 @@ def _is_typing(message: dict[str, Any]) -> bool:
     return bool(inner(first, "typing", "type") == "On")
 
 
-def say(connection: "Connection", session: Session, kind: str, tracing_id: str | None) -> None:
+def send_presence(
+    connection: "Connection", session: Session, kind: str, tracing_id: str | None
+) -> None:
     """Echo a presence Inbound to every connection of the session."""
     service = connection.service
     body = _presence(service, kind, *service.head(session.conversation))
     frame = frames.message("StructuredMessage", body, tracing_id)
-    service.keep(session, frame)
+    service.add_to_history(session, frame)
     service.fan_out(session, frame)
 
 
@@ -395,9 +397,9 @@ def _join(
     service = connection.service
     if not may_speak(connection, session):
         return
-    take_attributes(connection, session, message)
+    set_attributes(connection, session, message)
     conversation = conversation_of(service, session)
     service.note(session, "join")
     session.expires = service.now() + session.duration
-    say(connection, session, "Join", tracing_id)
+    send_presence(connection, session, "Join", tracing_id)
     service.bot.greet(session, conversation)

@@ -215,7 +215,7 @@ def may_speak(connection: "Connection", session: Session) -> bool:
     return False
 
 
-def take_attributes(connection: "Connection", session: Session, message: dict[str, Any]) -> None:
+def set_attributes(connection: "Connection", session: Session, message: dict[str, Any]) -> None:
     """Custom attributes of ``message.channel``. Raises Refused.
 
     Later values overwrite earlier ones. A ``runId`` names the run whose account the session is in.
@@ -241,7 +241,9 @@ def take_attributes(connection: "Connection", session: Session, message: dict[st
 DISCONNECT_TYPES = {"off": "Send", "send": "Send", "read_only": "ReadOnly"}
 
 
-def give(connection: "Connection", request: dict[str, Any], tracing_id: str | None) -> None:
+def send_configuration(
+    connection: "Connection", request: dict[str, Any], tracing_id: str | None
+) -> None:
     """getConfiguration; needs no session, only the deployment."""
     if request.get("deploymentId") is None:
         raise Refused(4020, "Missing parameter: deploymentId")

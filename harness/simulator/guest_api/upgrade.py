@@ -37,8 +37,8 @@ HANDLERS: dict[str, Handler] = {
     "closeSession": sessions.close,
     "onMessage": messages.on_message,
     "echo": messages.echo,
-    "getJwt": messages.give_jwt,
-    "getConfiguration": sessions.give,
+    "getJwt": messages.send_jwt,
+    "getConfiguration": sessions.send_configuration,
     "onAttachment": attachments.announce,
     "getAttachment": attachments.fetch,
     "deleteAttachment": attachments.delete,
@@ -58,7 +58,7 @@ def handle(connection: Connection, data: bytes) -> None:
     """Answer one message of the client. Never raises."""
     service = connection.service
     if service.stall.on:
-        service.stall.hold(_handle_after_stall, connection, data, service.arrived_s or monotonic())
+        service.stall.defer(_handle_after_stall, connection, data, service.arrived_s or monotonic())
         return
     if connection.closing or connection.muted:
         return
@@ -113,7 +113,7 @@ def _question(
     if kind is None:
         return None
     service, session = connection.service, connection.session
-    return service.truth.questions.ask(
+    return service.truth.questions.add(
         kind,
         tracing_id,
         came=now,

@@ -16,7 +16,7 @@ from aiohttp import web
 from harness.foreign import inner, objects
 from harness.simulator.behaviour.conversing import disconnect_conversation
 from harness.simulator.frames import iso_ms
-from harness.simulator.rest import Answer, api_error, guarded, json_object, json_response, sees
+from harness.simulator.rest import Answer, api_error, guarded, json_object, json_response, may_view
 from harness.simulator.truth import Conversation, Participant
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def add_routes(app: web.Application, service: "Service") -> None:
 
     def find(request: web.Request) -> Conversation | None:
         known = service.conversations.find(request.match_info["id"])
-        if known is None or known[1] or not sees(service, request, known[0]):
+        if known is None or known[1] or not may_view(service, request, known[0]):
             return None
         return known[0]
 
@@ -184,7 +184,7 @@ def add_routes(app: web.Application, service: "Service") -> None:
         form = service.knobs.message_id_form
         known = service.conversations.find(message_id)
         wrong_form = form != "any" and ("-" in message_id) != (form == "uuid")
-        if known is None or known[1] == 0 or wrong_form or not sees(service, request, known[0]):
+        if known is None or known[1] == 0 or wrong_form or not may_view(service, request, known[0]):
             return _missing("not.found")
         return json_response(message(*known, message_id))
 

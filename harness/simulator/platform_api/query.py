@@ -13,7 +13,14 @@ from harness.simulator.platform_api.conversations import (
     purpose_of,
     segments,
 )
-from harness.simulator.rest import api_error, division_of, guarded, json_object, json_response, sees
+from harness.simulator.rest import (
+    api_error,
+    division_of,
+    guarded,
+    json_object,
+    json_response,
+    may_view,
+)
 from harness.simulator.truth import Conversation
 
 if TYPE_CHECKING:
@@ -76,7 +83,7 @@ def paging(body: dict[str, Any]) -> tuple[int, int]:
     return size, number
 
 
-def _holds(predicate: object, fields: dict[str, Any], known: frozenset[str]) -> bool:
+def _matches(predicate: object, fields: dict[str, Any], known: frozenset[str]) -> bool:
     if not isinstance(predicate, dict):
         raise BadQuery("a predicate is expected as an object")
     operator = predicate.get("operator") or "matches"
@@ -107,7 +114,7 @@ def passes(filters: object, candidates: list[dict[str, Any]], known: frozenset[s
             raise BadQuery("predicates and clauses are expected as lists")
         combine = any if one.get("type") == "or" else all
         for fields in candidates:
-            results = [_holds(predicate, fields, known) for predicate in predicates]
+            results = [_matches(predicate, fields, known) for predicate in predicates]
             results += [passes([clause], [fields], known) for clause in clauses]
             if not results or combine(results):
                 break
@@ -284,7 +291,7 @@ def add_routes(app: web.Application, service: "Service") -> None:
             if body is None:
                 return api_error(400, "bad.request", "The request could not be understood.")
             try:
-                page = work(service, body, lambda one: sees(service, request, one))
+                page = work(service, body, lambda one: may_view(service, request, one))
                 return json_response(page)
             except BadQuery as error:
                 return api_error(400, "bad.request", str(error))

@@ -73,7 +73,7 @@ class Window:
         """How long it is; zero while the warm-up lasts."""
         return max(0.0, self.last_s - self.first_s)
 
-    def holds(self, ended_s: float, length_s: float) -> bool:
+    def covers(self, ended_s: float, length_s: float) -> bool:
         return ended_s - length_s >= self.first_s - 0.5 and ended_s <= self.last_s + 0.5
 
 
@@ -113,7 +113,7 @@ class Written:
 
     def intervals(self, window: Window) -> Iterator[Interval]:
         """The intervals of all processes that lie in the window."""
-        return (one for one in self._intervals if window.holds(one.ended_s, one.length_s))
+        return (one for one in self._intervals if window.covers(one.ended_s, one.length_s))
 
     def by_second(self, tag: str, window: Window) -> dict[int, Counted]:
         """Second → one of the histograms, over all processes. Raises ConfigError for a bad one."""
@@ -126,7 +126,7 @@ class Written:
             ]
         seconds: dict[int, list[Counted]] = defaultdict(list)
         for line in self._lines[tag]:
-            if window.holds(line.started_s + line.length_s, line.length_s):
+            if window.covers(line.started_s + line.length_s, line.length_s):
                 seconds[int(line.started_s)].append(self._decoded(line.encoded))
         return {second: combined(parts) for second, parts in seconds.items()}
 

@@ -123,13 +123,13 @@ class Wanted:
             ("concurrency", self.concurrency, 1, 100, "1 to 100 chats of one agent"),
             ("shrinkage", self.shrinkage * 100, 0, 95, "0% to 95%"),
             ("answer within", self.answer_within_s, 0, 86_400, "up to a day"),
-            ("patience", _known(self.patience_s), 1, 86_400, "1s to a day"),
+            ("patience", _one_if_unknown(self.patience_s), 1, 86_400, "1s to a day"),
             ("test duration", self.test_s, 60, 30 * 86_400, "1m to 30 days"),
             ("window", self.window_s, 60, 86_400, "1m to a day"),
             ("leftover time", self.leftover_s, 0, 7 * 86_400, "up to 7 days"),
             ("ai tokens per guest", self.ai_tokens or 0, 0, 1000, "0 to 1,000"),
-            ("capacity", _known(capacity.per_min), 0, inf, ""),
-            ("capacity at once", _known(capacity.at_once), 0, inf, ""),
+            ("capacity", _one_if_unknown(capacity.per_min), 0, inf, ""),
+            ("capacity at once", _one_if_unknown(capacity.at_once), 0, inf, ""),
             ("guests per machine", self.machine_guests, 0, inf, ""),
             ("rate per machine", self.machine_guests_per_s, 0, inf, ""),
             ("messages per machine", self.machine_messages_per_s, 0, inf, ""),
@@ -152,7 +152,7 @@ class Wanted:
         return self.chats_per_h * self.peak_factor / 3600
 
 
-def _known(figure: float | None) -> float:
+def _one_if_unknown(figure: float | None) -> float:
     """One that nobody has told breaks no rule."""
     return 1.0 if figure is None else figure
 

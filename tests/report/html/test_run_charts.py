@@ -9,7 +9,7 @@ from synthetic import make_run
 from harness.judge.reading import read_record
 from harness.judge.series import Series, read_series
 from harness.measure.snapshot import read_measurements
-from harness.report.html.run_charts import in_order, make_charts
+from harness.report.html.run_charts import draw_charts, in_order
 from harness.report.wording import UNKNOWN
 from harness.rundir.schema import RunRecord
 
@@ -29,7 +29,7 @@ def series(run_dir: Path) -> Series:
 
 
 def test_everything_that_is_asked_of_a_report_is_there(run_dir: Path, series: Series) -> None:
-    made = make_charts(read_record(run_dir), series)
+    made = draw_charts(read_record(run_dir), series)
     assert [figure.key for figure in made.load] == ["arrivals", "occupancy"]
     assert [figure.key for figure in made.trouble] == ["failures"]
     assert [figure.key for figure in made.generator] == ["lag", "cpu"]
@@ -39,7 +39,7 @@ def test_everything_that_is_asked_of_a_report_is_there(run_dir: Path, series: Se
 
 
 def test_tables_repeat_the_figures(run_dir: Path, series: Series) -> None:
-    made = make_charts(read_record(run_dir), series)
+    made = draw_charts(read_record(run_dir), series)
     assert series.parts is not None
     for figure in (*made.load, *made.operations.values(), *made.trouble, *made.generator):
         assert len(figure.rows) == len(series.parts)
@@ -57,14 +57,14 @@ def test_interesting_operations_come_first(series: Series) -> None:
 def test_what_was_not_recorded_gets_no_chart(run_dir: Path) -> None:
     empty = Series(width_s=1.0, starts_s=[0.0])
     empty.parts = Series(width_s=1.0, starts_s=[0.0])
-    made = make_charts(read_record(run_dir), empty)
+    made = draw_charts(read_record(run_dir), empty)
     figures = (made.load, made.operations, made.trouble, made.generator, made.percentiles)
     assert not any(figures)
     assert made.heat is None
 
 
 def test_phases_are_those_that_the_processes_noted(run_dir: Path, series: Series) -> None:
-    noted = make_charts(read_record(run_dir), series).phases
+    noted = draw_charts(read_record(run_dir), series).phases
     assert [(phase.text, phase.t - series.starts_s[0]) for phase in noted] == [
         ("running", 0),
         ("finishing", 40),
@@ -72,7 +72,7 @@ def test_phases_are_those_that_the_processes_noted(run_dir: Path, series: Series
 
 
 def test_intervals_enclose_the_figure_or_say_what_is_missing(series: Series) -> None:
-    rows = {row[0]: row[1:] for row in make_charts(EMPTY, series).intervals}
+    rows = {row[0]: row[1:] for row in draw_charts(EMPTY, series).intervals}
     assert list(rows) == in_order(series)
     assert re.fullmatch(r"[\d.]+ m?s to [\d.]+ m?s", rows["reply"][1])
     assert rows["clear"][3] == f"too few: {rows['clear'][0]} values; p99 needs 1000"
