@@ -85,6 +85,8 @@ def inspect(path: Path) -> dict[str, Any]:
     try:
         users, shapes = load_locustfile(str(path))
     except SyntaxError as error:
+        if error.filename is None:  # Python does not say where the bytes are that are no text
+            return {"error": f"{_place(path, error)}: {error.msg}; save the file as UTF-8"}
         return {"error": f"{error.filename}:{error.lineno}: {error.msg}"}
     except Exception as error:  # noqa: BLE001 - the file may raise whatever it likes
         why = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"

@@ -235,8 +235,12 @@ def write_new(path: Path, text: str) -> Path:
             file = path.open("xb")
         except FileExistsError:
             raise ConfigError(f"{path} is there already; it was left as it is") from None
-        with file:
-            file.write(data)
+        try:
+            with file:
+                file.write(data)
+        except BaseException:
+            path.unlink(missing_ok=True)  # half a file would be in the way of the next attempt
+            raise
     return path
 
 
@@ -286,6 +290,9 @@ def _written(path: Path, data: bytes, mode: int) -> Iterator[Path]:
             file.flush()
             os.fsync(file.fileno())
         yield beside
+    except OSError as error:
+        error.filename = str(path)  # a write does not say of which file it is
+        raise
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)

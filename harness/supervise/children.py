@@ -58,10 +58,16 @@ def _start(
     return process
 
 
-def check_locustfile_exists(locustfile: str) -> None:
-    """Raises ConfigError where there is no such locustfile."""
-    if not Path(locustfile).is_file():
-        raise ConfigError(f"there is no locustfile {locustfile!r}; harness new writes one")
+def check_locustfile(path: str) -> None:
+    """Raises ConfigError where there is no such file, or none can be run from here."""
+    if not Path(path).is_file():
+        if Path(path).is_dir():
+            raise ConfigError(f"{path} is a folder; expected a locustfile")
+        raise ConfigError(f"there is no locustfile {path!r}; harness new writes one")
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise ConfigError("the current folder was deleted: go to another one (cd)") from None
 
 
 class LocustProcess:
@@ -85,7 +91,7 @@ class LocustProcess:
 
         Raises ConfigError where there is no such file.
         """
-        check_locustfile_exists(locustfile)
+        check_locustfile(locustfile)
         self._locustfile = locustfile
         self._parameters, self._script = parameters, script
         self._begun = False

@@ -55,6 +55,7 @@ WRONG = [
     ("\nimport nothing_like_it\n", "bad.py:2: ModuleNotFoundError"),
     ("def broken(:\n", "bad.py:1: "),
     ("x = 1\n", "no class inherits from GuestUser"),
+    ("x = 1\0\n", "bad.py: source code string cannot contain null bytes; save the file as UTF-8"),
     (
         "from harness.load import GuestUser, objective\n\nobjective('rply p95 < 5s')\n",
         "bad.py:3: objective",

@@ -3,6 +3,8 @@
 import ast
 import os
 import re
+import resource
+import signal
 from collections.abc import Iterable
 from errno import ENOSPC
 from pathlib import Path
@@ -119,8 +121,9 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="No space") as caught:
         write_atomically(path, "half")
+    assert caught.value.filename == str(path)
     assert path.read_bytes() == b'{\n  "a": 1\n}'
     assert list(tmp_path.iterdir()) == [path]
 
@@ -149,3 +152,16 @@ def test_what_cannot_be_written_is_told_by_its_path_and_the_system_s_reason(tmp_
     with pytest.raises(ConfigError, match="two can't be written: Not a directory"):
         write_new(here / "two", "yours")
     assert here.read_text() == "mine"
+
+
+def test_a_new_file_that_could_not_be_written_whole_is_not_in_the_way(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(ConfigError, match=r"new\.py can't be written: File too large"):
+            write_new(tmp_path / "new.py", "x" * 1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert not (tmp_path / "new.py").exists()

@@ -30,9 +30,17 @@ def test_what_it_does_not_ask_for_is_refused(tmp_path: Path) -> None:
         inspect_locustfile(str(locustfile(tmp_path)), {"HARNESS_OVER": "5s"})
 
 
-def test_files_that_can_not_be_used(tmp_path: Path) -> None:
+def test_files_that_can_not_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="there is no locustfile"):
         inspect_locustfile(str(tmp_path / "none.py"), {})
+    with pytest.raises(ConfigError, match=f"{tmp_path} is a folder; expected a locustfile"):
+        inspect_locustfile(str(tmp_path), {})
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(ConfigError, match="the current folder was deleted: go to another one"):
+        inspect_locustfile(str(locustfile(tmp_path)), {})
+    monkeypatch.undo()
     (tmp_path / "bad.py").write_text("import nowhere_to_be_found\n")
     with pytest.raises(ConfigError, match=r"bad\.py:1: ModuleNotFoundError"):
         inspect_locustfile(str(tmp_path / "bad.py"), {})

@@ -53,7 +53,7 @@ from harness.studies.capacity.search import (
 from harness.supervise.children import (
     EmbeddedSimulator,
     Say,
-    check_locustfile_exists,
+    check_locustfile,
     inspect_locustfile,
     watch_run,
 )
@@ -222,7 +222,7 @@ def check_options(options: Mapping[str, Any]) -> Search:
     if options.get("master") and options["processes"]:
         raise ConfigError("--master and --processes do not go together")
     check_port("--master-port", options.get("master_port"))
-    check_locustfile_exists(options["locustfile"])
+    check_locustfile(options["locustfile"])
     _ = search.plan
     return search
 
