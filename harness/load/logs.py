@@ -1,7 +1,7 @@
 """What a process of a run logs: by the standard library, with run and node, and never a token.
 
 Each package has one logger of its own, such as ``harness.load``. Where lines go, their times and
-from which level on they are shown is Locust's to say (``--loglevel``, ``--logfile``). With
+from which level on they are shown is decided by Locust (``--loglevel``, ``--logfile``). With
 ``--log-format json`` each line is a JSON object, also what is printed and not logged.
 """
 
@@ -21,14 +21,14 @@ HANDLED = (None, "locust", "locust.stats_logger")
 
 
 class RunContext(logging.Filter):
-    """Puts run and node before each line of ours, and takes tokens and other secrets out of all."""
+    """Prefixes our log lines with run and node, and removes tokens and other secrets from all."""
 
     def __init__(self, context: Callable[[], str]) -> None:
         super().__init__()
         self._context = context
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Lets everything pass; a record comes once for each handler, and is changed once."""
+        """Accept every record. One passes here once for each handler, and is changed only once."""
         if not getattr(record, "in_context", False):
             record.in_context = True
             text = safe_line(record.getMessage())
@@ -43,7 +43,7 @@ class RunContext(logging.Filter):
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one JSON object; what it was raised by follows its message."""
+    """Formats a record as one JSON object; an exception follows the message."""
 
     def format(self, record: logging.LogRecord) -> str:
         stream = sys.stderr
@@ -58,7 +58,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def use_json_if_configured() -> None:
-    """Before Locust sets its logging up: what it and we log from then on is JSON, if that is so.
+    """Log as JSON, if so configured; to be called before Locust sets its logging up.
 
     Raises ConfigError.
     """
@@ -87,7 +87,7 @@ def _format_after_set_up(main: ModuleType) -> None:
 
 
 def install(names: Callable[[], tuple[str, str]]) -> None:
-    """Add run and node, which ``names`` says, to all lines of this process."""
+    """Add run and node, which ``names`` returns, to all log lines of this process."""
     json = name_in_lines(names)
 
     def context() -> str:

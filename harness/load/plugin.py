@@ -1,4 +1,4 @@
-"""Ties a run to Locust's events. Registered once, when :mod:`harness.load` is imported."""
+"""Connects a run to Locust's events. Registered once, when :mod:`harness.load` is imported."""
 
 import gc
 import inspect
@@ -29,9 +29,9 @@ HOOKS = ("test_start", "spawning_complete", "user_error", "test_stopping", "test
 MORE_USERS = 1.25
 """By how much the users must have grown before the garbage collector leaves them out as well."""
 COLLECTED_EVERY = (5_000, 20, 10)
-"""With Python's own (700, 10, 10) the collector looks at all that guests hold again and again while
-they become more: 40 ms each time with 1,500 in session. Hardly anything needs it to go, and that is
-found in its short passes."""
+"""With Python's own (700, 10, 10) the collector traverses all objects of the guests again and again
+while their number grows: 40 ms each time with 1,500 in session. There are hardly any cycles to
+free, and its short passes reach those."""
 
 
 def register() -> None:
@@ -64,7 +64,7 @@ def _attach(environment: Any, runner: Any, **_: Any) -> None:
 
 
 class Plugin:
-    """What Locust's events do to the part of this process in a run."""
+    """Passes Locust's events to the node of this process: its part in a run."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -75,7 +75,7 @@ class Plugin:
         self._left_out = 0
 
     def listen(self) -> None:
-        """To Locust's events, to signals, and to the clock."""
+        """Register for Locust's events and for signals, and watch the clock."""
         hooks = self._node.environment.events
         for name in HOOKS:
             getattr(hooks, name).add_listener(getattr(self, f"on_{name}"))
@@ -103,7 +103,7 @@ class Plugin:
             refuse(str(error), ExitCode.CONFIG)
 
     def on_spawning_complete(self, user_count: int, **_: Any) -> None:
-        """Locust's users are there: slots by the thousand stay until the end."""
+        """All users of Locust have started: slots by the thousand live until the end."""
         if user_count > MORE_USERS * self._left_out:
             self._left_out = user_count
             gevent.spawn(gc.freeze)  # after each of them has had its first turn
@@ -119,14 +119,14 @@ class Plugin:
         gc.set_threshold(*COLLECTED_EVERY)
 
     def on_test_stopping(self, **_: Any) -> None:
-        """Return when no guest is left in session."""
+        """End the run's guests; return when none is in session any more."""
         self._stopping = True
         if self._interrupts.count:  # Ctrl-C ends the shape first, and with it the run
             self._node.note_ended_from_outside()
         self._node.drain()
 
     def on_test_stop(self, **_: Any) -> None:
-        """Close this process's files; whoever is in charge makes the record."""
+        """Close this process's files; the leading process writes the record."""
         if self._interrupts.orphaned:
             self._node.failures.append("harness run was killed: the run was ended early")
         self._node.finish()
@@ -137,7 +137,7 @@ class Plugin:
             run.note_script_error(exception)
 
     def on_failed_start(self, error: Exception) -> None:
-        """A listener of Locust's test_start has failed: there is no run without what it was for."""
+        """A listener of Locust's test_start has failed: the run can't go on without it."""
         file, line = place_of(error)
         why = f"the start of the run failed: {type(error).__name__} in {file}, line {line}: {error}"
         if (run := self._node.run) is not None:
@@ -160,18 +160,18 @@ class Plugin:
         self._node.leave()
 
     def _hurry_in_time(self) -> None:
-        """After SIGTERM conversations may go on for what clearing leaves of the time we have."""
+        """After SIGTERM let conversations go on until only the time for clearing is left."""
         options = self._node.options
         if options is not None:
             left_s = options.term_grace_s - time_to_clear_s(self._node.in_session)
             gevent.spawn_later(max(0.0, left_s), self._node.hurry)
 
     def _on_story_end(self) -> None:
-        """A story that calls ``quit()`` ends as any other does, and the run beside it."""
+        """A story has called ``quit()``: it has ended as any other, and now the run ends too."""
         if (run := self._node.run) is not None:
             run.fail(f"a story ended the run by quit() or stop(): {calling_place()}")
 
     def _leave(self) -> None:
-        """The third Ctrl-C: what the user must know before we are gone."""
+        """After the third Ctrl-C print which sessions may be left before this process ends."""
         if self._node.leads and self._node.going and self._node.directory is not None:
             print(left_sentence(self._node.directory), flush=True)

@@ -20,13 +20,13 @@ from harness.workload.arrivals import Schedule
 
 
 def peak_per_s(schedule: Schedule) -> float:
-    """The highest mean rate, looked for at two thousand moments."""
+    """The highest mean rate, sampled at two thousand moments."""
     length_s = schedule.duration_s
     return max(schedule.rate_at(length_s * moment / 2000) for moment in range(2000))
 
 
 def no_arrivals(schedule: Schedule) -> str:
-    """A sentence where the schedule brings nobody: few were expected, and chance drew none."""
+    """A sentence if the schedule has no arrivals, because few were expected and none was drawn."""
     if schedule.count:
         return ""
     return (
@@ -36,7 +36,7 @@ def no_arrivals(schedule: Schedule) -> str:
 
 
 def schedule_facts(schedule: Schedule) -> dict[str, Any]:
-    """What the record keeps of a schedule, to say afterwards how far the run came in it."""
+    """The figures of a schedule that the record needs to show how much of it the run covered."""
     return {
         "count": schedule.count,
         "duration_s": schedule.duration_s,
@@ -45,7 +45,7 @@ def schedule_facts(schedule: Schedule) -> dict[str, Any]:
 
 
 def check_only_one(shapes: Iterable[LoadTestShape]) -> None:
-    """Locust would take the first shape and say nothing of the others. Raises ConfigError."""
+    """Raises ConfigError for several shapes: Locust would silently use only the first."""
     names = [type(shape).__name__ for shape in shapes]
     if len(names) > 1:
         raise ConfigError(
@@ -89,7 +89,7 @@ class ArrivalShape(LoadTestShape):
 
     @classmethod
     def checked(cls) -> "type[ArrivalShape]":
-        """Itself, when it makes sense. Raises ConfigError naming the class and the attribute."""
+        """The class itself, validated. Raises ConfigError naming the class and the attribute."""
         name = cls.__name__
         if not isinstance(getattr(cls, "arrivals", None), Schedule):
             raise ConfigError(
@@ -118,14 +118,14 @@ class Mix:
 
     @property
     def several(self) -> bool:
-        """Whether there is anything to draw."""
+        """Whether there is more than one class to draw from."""
         return len(self._shares) > 1
 
     def slot_came(self, kind: str) -> None:
         self._slots[kind] += 1
 
     def slot_went(self, kind: str) -> None:
-        """Locust has taken it away, for another process perhaps."""
+        """Locust has stopped it, perhaps to start one in another process."""
         self._slots[kind] -= 1
 
     def has_slots(self, kind: str) -> bool:

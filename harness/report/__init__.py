@@ -1,1 +1,1 @@
-"""What a run leaves behind, told to people and to machines; always made from its directory."""
+"""The results of a run, rendered for people and for programs, from its directory alone."""

@@ -193,7 +193,7 @@ def baseline_rows(block: Mapping[str, Any]) -> list[Row]:
 
 
 def remark(block: Mapping[str, Any]) -> str:
-    """What has to be said below; empty where there is nothing."""
+    """The sentence to print below; empty where there is none."""
     note = block.get(VERDICT)
     return sentence(note) if isinstance(note, str) and note else ""
 
@@ -217,7 +217,7 @@ def block_rows(block: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[
 
 
 def _figure(key: str, value: Any) -> tuple[str, str]:
-    """A value as text, and a remark on it. A record may hold anything: nothing is relied on."""
+    """A value as text, and a remark on it. The record may be malformed: no type is assumed."""
     if key == "when" and isinstance(value, str):
         return _moment(value), ""
     if key.endswith("_s") and isinstance(value, int | float):

@@ -1,4 +1,4 @@
-"""What a run's record says, in sentences and rows that every kind of report shares."""
+"""A run's record as the sentences and rows that every kind of report shares."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -40,9 +40,9 @@ VERDICTS = {
     None: ("No verdict", "this record holds no verdict"),
 }
 IN_SESSION = ("in_session", "in session now")
-"""The class of those who are at it, in a report of a run that goes on."""
+"""The class of open sessions, in a report of a run that is going on."""
 RARE = ("in_session", "disconnected")
-"""Classes that most runs have none of: they are shown where they hold somebody."""
+"""Classes that are empty in most runs: shown only where they are not."""
 STEPS = (
     ("intended", "Intended"),
     ("connected", "Connected"),
@@ -84,7 +84,7 @@ class Row:
 
 
 def is_closed(record: RunRecord) -> bool:
-    """Whether nobody was due by a schedule: then there is no latency corrected by one."""
+    """Whether the workload is closed: without due times there is no corrected latency."""
     return record.workload == "closed"
 
 
@@ -300,7 +300,7 @@ def _begun_line(
 
 
 def _no_known_end(record: RunRecord, began: int, *ended: int | None) -> list[str]:
-    """Those whose process was lost before it could say what became of them."""
+    """The count of those without a known end, because their process was lost."""
     missing = began - sum(number or 0 for number in ended)
     if record.live or missing <= 0:
         return []
@@ -308,7 +308,7 @@ def _no_known_end(record: RunRecord, began: int, *ended: int | None) -> list[str
 
 
 def silence_line(record: RunRecord) -> str:
-    """That most guests asked nothing: they are served easily. Empty where that is not so."""
+    """A warning if most guests who were served asked nothing: they are easy to serve."""
     silent, served = record.guests.asked_nothing, record.guests.served
     if not silent or not served or silent * 2 <= served:
         return ""
@@ -469,7 +469,7 @@ def safe_text(name: str, value: object) -> str:
 
 
 def place(target: str | None) -> str:
-    """A target without what it was asked with."""
+    """A target's address without its query."""
     return safe_text("target", target).partition("?")[0]
 
 

@@ -206,7 +206,7 @@ def _notes(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _counts(baseline: Mapping[str, Any]) -> tuple[str, str]:
-    """What the queues and flows held before and after."""
+    """The open conversations in queues and flows, before and after."""
     whys = [baseline[moment]["why"] for moment in baseline if "why" in baseline[moment]]
     if whys:
         return f"queues and flows could not be counted: {whys[0]}", "yellow"

@@ -1,7 +1,7 @@
 """Frames that the service sends: envelope, bodies, and the websocket header around them.
 
 Shapes follow the vendor's mobile SDK and captured frames; ``FIDELITY.md`` names the source of each.
-Every function gives the JSON of one frame as bytes.
+Every function returns the JSON of one frame as bytes.
 
 Identifiers that the service hands out, from one seeded source.
 
@@ -21,7 +21,7 @@ _MASK128 = (1 << 128) - 1
 _MULTIPLIER = 0x9E3779B97F4A7C15F39CC0605CEDC835  # odd, so it can be inverted modulo 2**128
 _INVERSE = pow(_MULTIPLIER, -1, 1 << 128)
 _OURS = 1 << 64
-"""An id of ours stands for a number below this; an invented one hardly ever does."""
+"""Our ids decode to a number below this; an invented id hardly ever does."""
 
 
 def dashed(text: str) -> str:
@@ -30,7 +30,7 @@ def dashed(text: str) -> str:
 
 
 class Ids:
-    """Everything random that the service says; the same seed, the same ids in the same order."""
+    """All random values in the service's frames; the same seed yields the same ones in order."""
 
     __slots__ = ("_bits", "_correlated", "_mask", "_prefix")
 

@@ -63,7 +63,7 @@ class Options:
 
 
 def read(options: Options) -> Settings:
-    """Raises ConfigError for anything that makes no sense."""
+    """Raises ConfigError for anything invalid."""
     profile = read_profile(Path(options.profile)) if options.profile else {}
     if options.tls_name and not options.tls:
         raise ConfigError("--tls-name: there is no certificate without --tls")

@@ -83,7 +83,7 @@ def state_folder() -> Path | None:
 
 
 def stored_ca(folder: Path | None) -> "tuple[trustme.CA, Path] | None":
-    """The CA in ``folder``, made there if there is none; None where that can't be."""
+    """The CA in ``folder``, created if there is none; None where that is not possible."""
     import trustme
 
     if folder is None:
@@ -107,8 +107,8 @@ PARTS = (admin, attachments, authentication, sessions, messages, rest, query, co
 BACKLOG = 4096
 SHUTDOWN_S = 0.5
 ALONE_S = 15.0
-"""Who started us is gone: so long without a guest, and we go too. (A run whose supervisor has died
-clears, sweeps and asks for the truth meanwhile.)"""
+"""After so long without a guest the simulator stops if the process that started it is gone. (A run
+whose supervisor has died clears, sweeps and reads the truth meanwhile.)"""
 
 
 def application(service: Service) -> web.Application:
@@ -215,7 +215,7 @@ async def serve(settings: Settings, sock: socket.socket) -> None:
 
 
 def orphaned(fd: int, service: Service, stop: asyncio.Event) -> None:
-    """Nobody will stop us any more: go by ourselves once no guest has been here for a while."""
+    """Stop by itself, after a time without guests, once its starter has gone."""
     loop = asyncio.get_running_loop()
     loop.remove_reader(fd)
     last = loop.time()

@@ -48,14 +48,14 @@ class Stall:
         self._over: asyncio.Future[None] | None = None
 
     def begin(self, seconds: float) -> None:
-        """Nothing is handled and nothing is sent for so long; nothing new if it is on already."""
+        """Handle and send nothing for so long. Without effect during a stall."""
         if not self.on:
             self.on = True
             self._over = self._loop.create_future()
             self._loop.call_later(seconds, self._resume, self._over)
 
     def defer(self, work: Callable[..., None], *args: object) -> None:
-        """Do it once the stall is over."""
+        """Call ``work`` once the stall is over."""
         self._waiting.append((time.monotonic(), work, args))
 
     def _resume(self, over: "asyncio.Future[None]") -> None:
@@ -299,7 +299,7 @@ class Service:
         log.append(frame)
 
     def store_upload(self, attachment: Attachment, data: bytes) -> None:
-        """Keep an upload's content while there is room for it."""
+        """Store an upload's content while there is room for it."""
         if self.uploaded_bytes + len(data) > self.knobs.keep_upload_bytes:
             self.log(
                 f"uploads exceed {self.knobs.keep_upload_bytes} bytes: the content of further ones "

@@ -50,7 +50,7 @@ class Question:
     """Messages of its answer for which nobody was there any more, or that a fault lost."""
 
     def row(self) -> dict[str, Any]:
-        """As it is told, times in milliseconds after the question came."""
+        """The row as it is served, times in milliseconds after the question came."""
         return {
             "question": self.number,
             "guest": self.guest,
@@ -117,16 +117,16 @@ class Questions:
         self._write(row.row())
 
     def end(self) -> None:
-        """Write down what is still held."""
+        """Write the rows that are still in memory."""
         while self._rows:
             self._forget(self._rows.popleft())
 
     def rows(self, run_id: str | None = None) -> list[dict[str, Any]]:
-        """What is held, oldest first; of one run or of all."""
+        """The rows in memory, oldest first; of one run or of all."""
         return [row.row() for row in self._rows if run_id is None or row.run_id == run_id]
 
     def figures(self) -> dict[str, Any]:
-        """For the truth: all that were asked, and of those still held what became of them."""
+        """The number of all questions, and what became of those still in memory."""
         questions = [row for row in self._rows if isinstance(row, Question)]
         return {
             "asked": sum(self.by_kind.values()),

@@ -43,10 +43,10 @@ LENGTHS_S = _bounds_s(1, 86_400, 60)
 
 
 class LiveCollector(Collector):
-    """Makes metrics of the present totals at each scrape; keeps nothing of its own.
+    """Converts the present totals to metrics at each scrape; stores nothing but when that was.
 
-    ``source`` gives the totals of the present run, because a web UI may start one after another;
-    ``facts`` says which run that is.
+    ``source`` returns the totals of the present run, because a web UI may start one after another;
+    ``facts`` returns the labels that identify it.
     """
 
     def __init__(self, source: Callable[[], Live], facts: Callable[[], Mapping[str, str]]) -> None:
@@ -188,7 +188,7 @@ class MetricsServer:
             ) from error
 
     def linger(self) -> None:
-        """Where somebody scrapes again and again, wait until the last figures were fetched too."""
+        """Where a scraper comes regularly, wait until it has fetched the last figures too."""
         scraped_s = self._collector.scraped_s
         if len(scraped_s) < 3:
             return

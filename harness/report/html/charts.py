@@ -92,7 +92,7 @@ class Scale:
 
 @dataclass(slots=True, kw_only=True)
 class Chart:
-    """What the page needs to show a chart; :class:`Drawing` makes it."""
+    """What the page needs to show a chart; built by :class:`Drawing`."""
 
     shapes: Markup
     across: Sequence[Tick]
@@ -217,7 +217,7 @@ class Drawing:
 
 
 def _n(value: float) -> str:
-    """A coordinate with as few letters as tell it."""
+    """A coordinate in as few characters as possible."""
     return f"{value:.1f}".removesuffix(".0").replace("-0.", "-.").removeprefix("-0") or "0"
 
 
@@ -449,7 +449,7 @@ def percentiles(
 ) -> Chart:
     """Milliseconds by percentile, the axis stretched towards 100 as HDR histograms are drawn.
 
-    ``never``: how many never came, of each clock. They rank above all that did: a curve ends there.
+    ``never``: how many never came, of each clock. They rank above all others: the curve ends there.
     """
     curves = [
         (name, *percentile_curve(histogram, missing), colour, shape)
@@ -498,7 +498,7 @@ def percentiles(
 def percentile_curve(histogram: Counted, never: int = 0) -> tuple[list[float], list[float]]:
     """(percentiles, milliseconds) of the cumulative distribution, thinned evenly.
 
-    So many ``never`` came: they are counted above all that did.
+    ``never`` is how many never came; they are counted above all that did.
     """
     whole, seen = histogram.count + never, 0
     quantiles, values = [0.0], [0.0]
@@ -520,7 +520,7 @@ def _nines(quantile: float) -> float:
 
 
 def _stretches(values: Values) -> list[tuple[int, int]]:
-    """(begin, end) of each stretch of bins that hold something."""
+    """(begin, end) of each stretch of bins that are not empty."""
     known = [value is not None for value in values]
     edges = [place for place, (a, b) in enumerate(pairwise([False, *known, False])) if a != b]
     return list(zip(edges[::2], edges[1::2], strict=True))

@@ -135,7 +135,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """Blocks that show when they are asked for."""
+    """Blocks that are collapsed until the reader opens them."""
 
     kind: ClassVar[str] = "folded"
     summary: str

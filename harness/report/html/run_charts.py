@@ -32,7 +32,7 @@ from harness.report.wording import UNKNOWN, clock_text, core_text, count_text, m
 from harness.rundir.schema import RunRecord
 
 SILENT_BINS = 3
-"""So many bins without a word before the end make a process lost."""
+"""A process without data in so many last bins counts as lost."""
 SAME_PAUSE_S = 5.0
 """The processes of a run hear of a pause at moments that lie no farther apart."""
 
@@ -192,7 +192,7 @@ def _heat(series: Series, charts: TimeCharts) -> Figure | None:
 
 
 def _percentiles(record: RunRecord, series: Series, name: str, *, key: str) -> Figure | None:
-    """The distribution of what came; what never did ranks above it."""
+    """The distribution of the times; what never came ranks above all of them."""
     outcomes = series.outcomes.get(name, Counter())
     failed = sum(outcomes[outcome] for outcome in FAILED)
     clocks: list[Counted | None] = []
@@ -304,7 +304,7 @@ def _over_time(
     chart: Chart | None,
     columns: Sequence[TableColumn],
 ) -> Figure | None:
-    """A chart with the table that says the same; none without a chart."""
+    """A chart with the same figures as a table; None without a chart."""
     if chart is None:
         return None
     starts = () if series.parts is None else series.parts.starts_s

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 TIMER_LATE_S = 0.0005
 """The event loop's timers count whole milliseconds and so fire half of one late on average."""
 AGAIN_S = 0.002
-"""How soon an answer looks again whether the one before it has been given."""
+"""After so long an answer checks again whether the one before it was sent."""
 
 
 GREETS_ON_TEXT = ("text", "either")
 FILLERS = ("One moment, please.", "I am looking into it.", "Nearly there.")
-"""What precedes the answer where an answer has several messages and the dialogue gives one."""
+"""Messages before the answer, where it has several and the dialogue defines only one."""
 
 
 @dataclass(slots=True)
@@ -204,7 +204,7 @@ class Bot:
         return self.silent_until > monotonic() and self._service.faults.armed("silence")
 
     def _finish(self, now: float, work_s: float | None) -> float:
-        """When the bot is done with what comes now."""
+        """When the bot will have finished the work that arrives now."""
         settings = self._settings
         room = settings.memory_sessions
         burden = max(1.0, len(self._service.by_serial) / room) if room else 1.0

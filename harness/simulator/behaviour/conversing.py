@@ -107,7 +107,7 @@ def reply(
 def send_unasked(
     service: "Service", session: Session, conversation: Conversation, text: str, agent: str | None
 ) -> bool:
-    """An agent says something that answers nothing. False if nobody is there any more."""
+    """Send an agent's message that answers no question. False if no connection is left."""
     arrived = outbound(service, session, conversation, {"text": text}, agent)
     if arrived:
         now = service.now()
@@ -116,7 +116,7 @@ def send_unasked(
 
 
 def typing(service: "Service", session: Session) -> None:
-    """The other side is typing, if it has not said so too often. Not part of the history."""
+    """Send that the other side is typing, within its limit. Not part of the history."""
     conversation = session.conversation
     if session.ended is not None or conversation is None:
         return
@@ -130,7 +130,7 @@ def typing(service: "Service", session: Session) -> None:
 
 
 def disconnect(service: "Service", session: Session, disconnect_type: str) -> None:
-    """Agent, flow or Platform API end the conversation; what the guest is told is a setting."""
+    """End the conversation by agent, flow or API; a setting decides what the guest receives."""
     conversation = session.conversation
     if conversation is None or not conversation.open or session.ended is not None:
         return
@@ -186,7 +186,7 @@ class Agents:
         return sum(self._busy)
 
     def queue(self, session: Session, conversation: Conversation) -> None:
-        """The bot is done: the conversation waits for a free place."""
+        """Queue the conversation for an agent; the bot has finished."""
         if conversation.waiting or conversation.agent is not None or not conversation.open:
             return
         service = self._service

@@ -209,7 +209,7 @@ def add_routes(app: web.Application, service: "Service") -> None:
 
 
 def _mime(mime: str) -> str:
-    """What the guest said it was, as far as it can be said in a header."""
+    """The content type that the guest declared, if it is valid in a header."""
     plain = mime.isascii() and mime.isprintable() and mime.count("/") == 1 and " " not in mime
     return mime if plain and ";" not in mime else "application/octet-stream"
 

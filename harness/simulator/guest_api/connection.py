@@ -164,7 +164,7 @@ class Connection:
         return True
 
     def refuse(self, error: Refused, tracing_id: str | None) -> None:
-        """Answer a request with an error, in the class that the knob says."""
+        """Answer a request with an error, in the class that the knob sets."""
         service, code, text = self.service, error.code, error.text
         service.truth.count(f"error_{code}")
         if service.question is not None:

@@ -108,7 +108,7 @@ def enter(
 
 
 def attach(connection: "Connection", session: Session) -> None:
-    """Make it a connection of the session; the oldest one goes if there are too many."""
+    """Add the connection to the session; the oldest one is closed if there are too many."""
     leave(connection)
     connection.session = session
     session.connections.append(connection)

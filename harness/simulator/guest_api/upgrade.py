@@ -172,7 +172,7 @@ def _struck(
 
 
 def _malformed(connection: Connection, data: bytes) -> None:
-    """What cannot be routed: the gateway's answer, or the service's, as the knob says."""
+    """Answer what cannot be routed as the gateway or as the service does, as the knob sets."""
     service = connection.service
     service.truth.count("malformed")
     try:
@@ -235,7 +235,7 @@ def _refusal(service: "Service", request: web.Request) -> web.Response | None:
 
 
 async def _never_answer(request: web.Request, how: str | None) -> web.StreamResponse:
-    """Cut the connection instead of answering the upgrade (``fin``, ``rst``), or say nothing."""
+    """Cut the connection instead of answering the upgrade (``fin``, ``rst``), or never answer."""
     transport = request.transport
     if transport is not None and how is not None:
         cut_transport(transport, how)

@@ -49,7 +49,7 @@ Sees = Callable[[Conversation], bool]
 
 
 class BadQuery(Exception):
-    """The query makes no sense; the text says why."""
+    """The query is invalid; the text is the reason."""
 
 
 def moment(text: object) -> datetime:

@@ -1,1 +1,1 @@
-"""How much load can this machine make?"""
+"""How much load can this machine generate?"""

@@ -30,13 +30,13 @@ SCHEMA = 1
 QUIET = 0.1
 """Of a machine that others may use while it is calibrated."""
 SAFE = 0.7
-"""The part of what was reached that a plan counts on: nobody drives at the edge."""
+"""The part of the measured limit that a plan uses: the rest is a safety margin."""
 SPOILED_MS = LATE_MS / 2
 """Half of what makes a run INVALID: there has to be room for a bad minute."""
 SLOW_MS = 100.0
 """The simulator answers after a millisecond; where half of them take this, it is at fault."""
 WINDOW = 3
-"""Seconds that are judged together: one late second says little."""
+"""Seconds that are judged together: one late second proves little."""
 SPOILED_IN_A_ROW = 2
 """Windows one after the other that must be bad: one stall of the machine is no limit."""
 
@@ -132,7 +132,7 @@ class Carried:
 
     @property
     def disturbed(self) -> str:
-        """What to say where other work took so much that the figures are too low, else nothing."""
+        """A warning if other work took so much that the figures are too low; else empty."""
         if self.others is None or self.others <= QUIET:
             return ""
         return f"while other work took {self.others:.0%} of the machine"

@@ -52,7 +52,7 @@ KINDS = ("plain", "tls")
 PROCESSES_A_CORE = 4
 MOST_GUESTS_PER_S = 10_000
 MOST_MESSAGES_PER_S = 1_000_000
-"""No machine has been seen to come near."""
+"""Higher than any machine has reached."""
 MEMORY_PART = 0.5
 """The part of the free memory that held sessions may take."""
 STORY = '''"""Written by harness calibrate."""
@@ -352,7 +352,7 @@ class OtherWork:
         self._own_s = _own_s()
 
     def share(self) -> float:
-        """0 to 1; ask when the children have ended."""
+        """0 to 1; only valid once the children have ended."""
         return share_of_others(
             busy_s=_busy_s(self._cores) - self._busy_s,
             own_s=_own_s() - self._own_s,

@@ -1,1 +1,1 @@
-"""How much does the service carry? A search over levels of load."""
+"""How much load can the service carry? A search over levels of load."""

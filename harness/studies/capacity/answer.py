@@ -58,7 +58,7 @@ Levels = Sequence[Mapping[str, Any]]
 
 
 def fits_of(by: Raised, levels: Levels) -> dict[str, Any]:
-    """``scalability``, ``queueing``, ``little``; each has ``says`` or ``why_not``, and figures."""
+    """``scalability``, ``queueing``, ``little``: each with ``says`` or ``why_not``, and figures."""
     usable = [level for level in levels if level["judged"] != "inconclusive"]
     return {
         "scalability": _scalability(usable),

@@ -25,7 +25,7 @@ MOST_ERRORS = 0.01
 SETTLES = 4
 """Times --settle that a level which was missed is held when it is held again."""
 SURE = 3.0
-"""Standard errors by which two parts of a level must differ: it is asked at each look."""
+"""Standard errors by which two parts of a level must differ: tested at each look."""
 PARTS = 4
 """Of a level, which should show the same but for chance."""
 
@@ -37,7 +37,7 @@ class Judged(StrEnum):
     CLOSE = "close"
     UNDER = "under"
     TOO_FEW = "too few"
-    """guests came for an interval: it says nothing of the service"""
+    """guests came for an interval: it proves nothing about the service"""
     INCONCLUSIVE = "inconclusive"
 
 

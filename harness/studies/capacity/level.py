@@ -195,7 +195,7 @@ class Part:
         return ObjectiveStanding(shown, _share_text(share, f" {how}"))
 
     def _of_times(self, objective: Objective, percent: float) -> ObjectiveStanding | None:
-        """A percentile over all that was tried: what never came ranks above all that did."""
+        """A percentile over all attempts: one that never ended ranks above all that did."""
         kind, operation = objective.kind or Kind.SERVICE, objective.subject
         came, never = self._tried_by_second(operation, corrected=kind is Kind.CORRECTED)
         if cut := self._cut_late(operation):
@@ -453,7 +453,7 @@ def _within_chance(
 def _own_limit(
     written: Written, window: Window, occupancy: float | None, guests: float | None
 ) -> str:
-    """What kept us from putting the load on that was asked for; empty when nothing did.
+    """Why the level did not have the wanted load; empty where it had.
 
     What could not be started after the window, while the run was being ended, does not count.
     """

@@ -1,6 +1,6 @@
-"""A capacity search on disk: what was asked, the levels tried, and how one level is run.
+"""A capacity search on disk: its options, the levels tried, and how one level is run.
 
-All that it is given is looked at before there is a folder.
+All options are checked before the folder is created.
 """
 
 import sys
@@ -78,12 +78,12 @@ KEPT = (
     "slo", "longest", "settle", "override", "ca_file", "processes", "master", "expect_workers",
     "bind", "master_port", "seed", "sim_profile",
 )  # fmt: skip
-"""Options that stand in the folder of a search: none of them goes with --resume."""
+"""Options that are saved in the folder of a search: --resume excludes them."""
 
 
 @dataclass(slots=True)
 class Search:
-    """A search on disk: what was asked and the levels tried. Written after each level."""
+    """A search on disk: its options and the levels tried. Written after each level."""
 
     directory: Path
     options: dict[str, Any]
@@ -356,9 +356,9 @@ def hold_level(
     say: Say,
     settled_s: float = SETTLED_S,
 ) -> HeldLevel:
-    """Run ``command`` (a ``harness run`` into ``out``) for as long as the looks say, then drain it.
+    """Run ``command`` (a ``harness run`` into ``out``) until the looks have decided, then drain it.
 
-    ``looked`` is asked with the run's directory and the judged seconds, ``begin_s`` to ``end_s``,
+    ``looked`` is called with the run's directory and the judged seconds, ``begin_s`` to ``end_s``,
     ``settled_s`` after they have ended. Raises ConfigError when it did not run. KeyboardInterrupt
     drains it too.
     """

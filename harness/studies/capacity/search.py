@@ -33,7 +33,7 @@ from harness.studies.capacity.models import (
 from harness.units import figure_text, rate_per_s
 
 CLEAR = (Judged.UNDER, Judged.CLOSE, Judged.OVER)
-"""Judgements that say something of the service."""
+"""Judgements about the service."""
 CONFIDENCE = 0.95
 """With which the limit lies between the two ends of a finished search's answer."""
 MOVED = 2.2
@@ -316,7 +316,7 @@ def _next_new(plan: SearchPlan, tried: Sequence[Tried]) -> float | None:
 
 
 def answer(plan: SearchPlan, tried: Sequence[Tried]) -> Answer:
-    """What the levels tried so far say."""
+    """What follows from the levels tried so far."""
     view = _View(plan, tried)
     going = next_rate(plan, tried) is not None
     high = view.over if view.over < inf else view.generator
@@ -473,7 +473,7 @@ def _read_on(plan: SearchPlan, view: _View) -> float | None:
 
 
 def _wide(plan: SearchPlan, crossing: Crossing, times: float = 1.0) -> bool:
-    """Is the crossing not yet known as finely as asked?"""
+    """Whether the crossing is not yet known to the wanted resolution."""
     if crossing.width <= plan.resolution * times:
         return False
     return not plan.whole or ceil(crossing.high) - floor(crossing.low) > 1
@@ -531,7 +531,7 @@ class Raised(StrEnum):
         return load * 60 if self is Raised.RATE else load
 
     def load_of(self, level: Mapping[str, Any]) -> float:
-        """What a level on disk was asked to carry."""
+        """The load that a level on disk was to carry."""
         return float(level[self.key])
 
     def parse(self, text: str, option: str) -> float:

@@ -124,7 +124,7 @@ class Comparison:
     doubts: list[str]
     """Why one of the runs is not fit to be compared; empty where both are."""
     named: list[str] = field(default_factory=list)
-    """The figures that the gate looks at."""
+    """The figures that the gate judges."""
     bases: int = 1
 
     @property
@@ -264,7 +264,7 @@ def compare(
 
 
 def _gate_of(operations: Sequence[str]) -> list[str]:
-    """What the gate looks at where nobody says."""
+    """What the gate judges by default."""
     looked_at = [name for name in GATE_OPERATIONS if name in operations]
     return [
         *(f"{name} p{GATE_PERCENT:g}" for name in looked_at),
@@ -297,7 +297,7 @@ def _service(run_dir: Path) -> dict[str, list[Buckets]]:
 
 
 NO_SETUP = frozenset({"Note", "Disk", "Option users"})
-"""What says nothing of how runs were made, or what another row says (the slots)."""
+"""Not a setting of the run, or shown in another row (the slots)."""
 OWN_PLACE = frozenset({"Target", "Deployment"})
 """New in each run of the embedded simulator."""
 

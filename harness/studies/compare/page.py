@@ -108,7 +108,7 @@ LOOKS = {
     ExitCode.PASS: ("pass", ""),
     ExitCode.NO_DATA: ("no_data", "Can't tell"),
 }
-"""A tone and a headline; passing, the comparison says which."""
+"""A tone and a headline; if it passed, the headline depends on the comparison."""
 
 
 def comparison_page(comparison: Comparison) -> Page:

@@ -28,7 +28,7 @@ PERCENTILES = (50.0, 90.0, 95.0, 99.0)
 
 
 class Word(StrEnum):
-    """What can be said about a change."""
+    """The kinds of change."""
 
     FASTER = "faster"
     SLOWER = "slower"

@@ -42,7 +42,7 @@ class Watched:
     trials: Sequence[float] | None = None
     """of a share: of how many, at the same times"""
     less_is_better: bool = False
-    """Then a fall is told as an improvement and fails nothing."""
+    """Then a fall is an improvement, and never fails."""
     matters: float = 0.05
     floor: float = 0.0
     """In the figure's unit: a smaller change never matters, however large it is as a share."""
@@ -78,7 +78,7 @@ class Leak:
 
 
 ORDER = (Drift.DRIFTING, Drift.UNDECIDED, Drift.IMPROVING, Drift.FLAT)
-"""Of verdicts: the one that says most of a report first."""
+"""Of verdicts, the most important of a report first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ LAGS = {tag: f"{tag} p95" for tag in (LAG_ARRIVAL, LAG_LOOP)}
 MEMORY, DESCRIPTORS = "memory", "descriptors"
 """Names of figures that are watched."""
 LEAST_EXPECTED = 1.0
-"""Where fewer guests are expected, their share says nothing."""
+"""Where fewer guests are expected, the share is not computed."""
 
 
 def occupancy_over_expected(series: Series) -> Values:
@@ -274,7 +274,7 @@ TREND = (
     "verdict", "change", "low", "high", "relative", "level", "slope_per_h", "span_s", "cut_s",
     "longer_s", "note",
 )  # fmt: skip
-"""Of a leak and of a trend: what other programs are told."""
+"""A leak and a trend as JSON, for other programs."""
 
 
 def as_dict(report: DriftReport) -> Mapping[str, Any]:

@@ -215,7 +215,7 @@ def _table(findings: Sequence[Finding]) -> Section:
 
 
 def assumptions(report: DriftReport) -> list[str]:
-    """What the answer takes for granted, and what a run such as this can't tell."""
+    """The assumptions of the answer, and what such a run can't show."""
     sentences = [
         "One error rate of 5 % holds for all figures together, for their slopes and for one "
         "sudden change of each.",
@@ -342,7 +342,7 @@ def _between(finding: Finding) -> str:
 
 
 def _news(finding: Finding) -> str:
-    """What happened to a figure that drifts, for whoever reads one sentence only."""
+    """What happened to a figure that drifts, in one sentence."""
     trend, title = finding.trend, title_of(finding.watched.name)
     if trend.step is not None:
         return f"{title}: {_at_once(finding)}"

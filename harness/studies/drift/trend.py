@@ -68,7 +68,7 @@ NOISE_SEED = 20_261_128
 
 
 class Drift(StrEnum):
-    """What can be said about a figure over a run."""
+    """The verdicts on a figure over a run."""
 
     FLAT = "flat"
     DRIFTING = "drifting"

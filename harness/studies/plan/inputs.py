@@ -1,4 +1,4 @@
-"""What ``harness plan`` is told, as values: options, a CSV of arrivals, a calibration, a search."""
+"""The inputs of ``harness plan``: options, a CSV of arrivals, a calibration, a search."""
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping
@@ -51,7 +51,7 @@ READ: Mapping[str, tuple[str, Callable[[str, str], float]]] = {
     "machine_guests_per_s": ("rate-per-machine", rate_per_s),
     "machine_messages_per_s": ("messages-per-machine", rate_per_s),
 }
-"""A field of :class:`Wanted`, the option that says it, and how it is read."""
+"""A field of :class:`Wanted`, its option, and how that is parsed."""
 OPTIONS = {"chats-per-hour", "peak-factor", "window", "capacity"} | {
     name for name, _ in READ.values()
 }

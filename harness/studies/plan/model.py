@@ -24,7 +24,7 @@ FIXED_REQUESTS = 3
 SAME = 0.2
 """A search's guests and the plan's differ by no more in session length and messages."""
 SPARE = 1.1
-"""Slots of the test over what chance asks for."""
+"""Slots of the test, as a factor of what chance requires."""
 GUESTS_PER_S = 50.0
 """New ones that a machine carries of which nothing is known."""
 NAT_CONNECTIONS = 55_000
@@ -153,7 +153,7 @@ class Wanted:
 
 
 def _one_if_unknown(figure: float | None) -> float:
-    """One that nobody has told breaks no rule."""
+    """The figure; 1, which breaks no rule, where it is not known."""
     return 1.0 if figure is None else figure
 
 
