@@ -44,6 +44,8 @@ CLEARS = (
     "refuse without name",
     "take back without name",
     "another's",
+    "another's event",
+    "both, but one event",
     "limit",
     "ignore",
     "echo only",
@@ -190,6 +192,17 @@ class Liar:
             "refuse without name": (error(400, None),),
             "take back without name": (echo, event("SessionClearedEvent"), error(400, None)),
             "another's": (
+                {**echo, "tracingId": FOREIGN},
+                event("SessionClearedEvent"),
+                event("ConnectionClosedEvent"),
+            ),
+            "another's event": (
+                echo,
+                {**event("SessionClearedEvent"), "tracingId": FOREIGN},
+                event("ConnectionClosedEvent"),
+            ),
+            "both, but one event": (
+                echo,
                 {**echo, "tracingId": FOREIGN},
                 event("SessionClearedEvent"),
                 event("ConnectionClosedEvent"),

@@ -355,8 +355,8 @@ class Connection:
         """After SessionClearedEvent, wait for what confirms it: the service sends that at once.
 
         It echoes our Clear and retires the connection. An event with neither may be another
-        session's: only a resume can tell. The same holds after an error that names no request,
-        because that may be the answer to our Clear.
+        session's: only a resume can tell. So it is where the event or an echo names another's
+        Clear, and after an error that names no request, which may be the answer to our Clear.
 
         Both events without the echo are proof enough. The service sends SessionClearedEvent only
         for a Clear, and sends it, and the ConnectionClosedEvent after it, only to the connections
@@ -370,7 +370,7 @@ class Connection:
             return ending_of(self.take_failure())
         if failure is not None and failure.tracing_id is None:
             return Ending.UNCONFIRMED
-        if self.inbox.foreign_clear and self.state is not State.PROVED:
+        if self.inbox.foreign_clear:
             return Ending.UNCONFIRMED
         retired = self.session.connection is ConnectionState.RETIRED
         return Ending.CLEARED if retired or self.state is State.PROVED else Ending.UNCONFIRMED

@@ -243,7 +243,7 @@ class Inbox:
     clear_id: str = ""
     """tracingId of this connection's newest Clear"""
     foreign_clear: bool = False
-    """the echo of another's Clear has come: the event that follows may be another's too"""
+    """what answers another's Clear has come, so that SessionClearedEvent may be another's too"""
     _cleared_ns: int = 0
     lost_ns: int = 0
     """when the last connection ended"""
@@ -376,8 +376,8 @@ class Inbox:
             awaited = True  # the story waits for it, though alone it proves nothing
             if tracing_id == self.clear_id:
                 self.session.receive(Receive.CLEAR_ECHOED)
-            elif tracing_id and not tracing_id.startswith(self.owner):
-                self.foreign_clear = True
+            else:
+                self.foreign_clear |= self._is_foreign(tracing_id)
         elif request := self.pending.pop(tracing_id or "", None):
             operation, due_ns, sent_ns = request
             self._recorder.add_ok(operation, due_ns, sent_ns, arrived_ns, seen_ns)
@@ -411,6 +411,10 @@ class Inbox:
         self.replies.append((message, shows, arrived_ns, seen_ns, question))
         self._recorder.replies_received += 1
 
+    def _is_foreign(self, tracing_id: str | None) -> bool:
+        """Whether a frame names a request of another session."""
+        return bool(tracing_id) and not str(tracing_id).startswith(self.owner)
+
     def _unawaited(self, tracing_id: str, message: Message, finding: Finding) -> Finding:
         """Take in the echo of a request that is not pending (any more)."""
         if not tracing_id:
@@ -430,6 +434,7 @@ class Inbox:
                 # It names no session: if we sent no Clear, it may be another session's.
                 again = self.session.state in CLEARED
                 return Finding.DUPLICATE if again else Finding.UNASKED_CLEAR
+            self.foreign_clear |= self._is_foreign(event.tracing_id)
             self._cleared_ns = arrived_ns
             self.pending.finish("clear", arrived_ns, seen_ns)
         elif isinstance(event, ConnectionClosed):

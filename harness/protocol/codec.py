@@ -67,6 +67,9 @@ class SessionResponse:
 class SessionCleared:
     """SessionClearedEvent: the proof that session and conversation were ended."""
 
+    tracing_id: str | None = None
+    """the Clear that it answers, where the service says so: usually it names none"""
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionClosed:
@@ -297,7 +300,7 @@ def _other(envelope: dict[str, Any], body: Any) -> Event:
     if name == MessageClass.SESSION_RESPONSE:
         return _session_response(fields, tracing_id)
     if name == MessageClass.SESSION_CLEARED_EVENT:
-        return SessionCleared()
+        return SessionCleared(tracing_id)
     if name == MessageClass.CONNECTION_CLOSED_EVENT:
         # The field is "reason" in the mobile SDK and "reasonCode" in the published schema.
         reason = fields.get("reason") or fields.get("reasonCode")

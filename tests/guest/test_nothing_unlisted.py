@@ -124,7 +124,11 @@ def test_a_refusal_does_not_unsay_an_answer_whole_or_damaged(move: str, clear: s
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
-    "clear", ["honour", "ignore", "forbid", "take back without name", "another's"]
+    "clear",
+    [
+        *("honour", "ignore", "forbid", "take back without name"),
+        *("another's", "another's event", "both, but one event"),
+    ],
 )
 def test_each_way_that_once_left_sessions_unlisted(way: str, clear: str) -> None:
     plan, acts = WAYS[way]

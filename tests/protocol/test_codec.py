@@ -98,6 +98,7 @@ def test_disconnect_that_makes_the_session_read_only() -> None:
     ("data", "expected"),
     [
         (frame("SessionClearedEvent", {}), SessionCleared()),
+        (frame("SessionClearedEvent", {}, tracingId="a"), SessionCleared("a")),
         (frame("ConnectionClosedEvent", {"reason": "signedIn"}), ConnectionClosed("signedIn")),
         (frame("ConnectionClosedEvent", {"reasonCode": "x"}), ConnectionClosed("x")),
         (frame("SessionExpiredEvent", {}), SessionExpired()),
