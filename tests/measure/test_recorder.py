@@ -26,6 +26,14 @@ def test_an_answered_sample_gives_service_corrected_and_lag() -> None:
     assert taken.outcomes["delivered"] == {Outcome.OK: 1}
 
 
+def test_an_answer_that_was_stamped_before_its_request_has_the_time_at_which_it_was_seen() -> None:
+    recorder = Recorder()
+    recorder.add(Sample("delivered", 90 * MS, 100 * MS, 40 * MS, 150 * MS))
+    taken = recorder.take()
+    assert abs((taken.histograms["delivered.service"].max_ms or 0) - 50) < 0.05
+    assert abs((taken.histograms["delivered.corrected"].max_ms or 0) - 60) < 0.06
+
+
 def test_a_timeout_counts_with_the_time_that_was_waited_and_a_refusal_with_none() -> None:
     recorder = Recorder()
     recorder.add(Sample("reply", 0, 0, 20_000 * MS, 20_000 * MS, Outcome.TIMEOUT))
