@@ -34,7 +34,7 @@ from harness.rundir.layout import CAPACITY_PAGE
 from harness.streams import open_console, show_json
 from harness.studies.capacity import answer as answers
 from harness.studies.capacity.runner import open_search, run_levels
-from harness.studies.capacity.search import AnswerKind, Raised, answer
+from harness.studies.capacity.search import AnswerKind, Quantity, answer
 
 
 def run(args: Namespace) -> int:
@@ -71,7 +71,7 @@ COMMAND = Command(
     option(
         "--by",
         "what is raised: the arrival rate, or the guests in session at once",
-        choices=[str(by) for by in Raised],
+        choices=[str(by) for by in Quantity],
     ),
     option("--start LOAD", "load of the first level (default: 30/min, or 10 guests at once)"),
     option("--highest LOAD", "never go above this load (default: 1000/min, or 1000 guests)"),

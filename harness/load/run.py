@@ -361,8 +361,8 @@ class Run:
         if self._script_errors.hopeless(self._dispatch.begun + self.environment.runner.user_count):
             self.fail("most stories ended by errors of their own: the run was ended")
 
-    def slot_came(self, kind: str) -> None:
-        self._mix.slot_came(kind)
+    def add_slot(self, kind: str) -> None:
+        self._mix.add_slot(kind)
 
     def slot_ended(self, kind: str, error: BaseException | None, *, by_request: bool) -> None:
         """A slot has ended: by an error, because it was asked to, or by a story's StopUser.
@@ -372,7 +372,7 @@ class Run:
         if error is not None:
             self.note_script_error(error)
         if by_request:
-            self._mix.slot_went(kind)
+            self._mix.remove_slot(kind)
         elif not self._dispatch.shut:
             self._dispatch.counts.slots_gone += 1
 

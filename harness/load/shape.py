@@ -121,10 +121,10 @@ class Mix:
         """Whether there is more than one class to draw from."""
         return len(self._shares) > 1
 
-    def slot_came(self, kind: str) -> None:
+    def add_slot(self, kind: str) -> None:
         self._slots[kind] += 1
 
-    def slot_went(self, kind: str) -> None:
+    def remove_slot(self, kind: str) -> None:
         """Locust has stopped it, perhaps to start one in another process."""
         self._slots[kind] -= 1
 

@@ -82,7 +82,7 @@ class GuestUser(User):
     def start(self, group: Any) -> Any:
         """As in Locust; a slot that ends without being asked to is reported to the run."""
         if (run := Run.present(self.environment)) is not None:
-            run.slot_came(type(self).__name__)
+            run.add_slot(type(self).__name__)
         greenlet = super().start(group)
         greenlet.link(self._on_end)
         if len(group) % STARTED_AT_ONCE == 0:  # Locust starts thousands without a pause

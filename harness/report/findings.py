@@ -108,7 +108,7 @@ def unusual_rows(record: RunRecord) -> list[Row]:
     ]
 
 
-def never_seen(record: RunRecord) -> list[str]:
+def never_counted(record: RunRecord) -> list[str]:
     """What was looked for and did not happen."""
     return [in_plain(name) for name, count in _in_order(record) if not count]
 

@@ -33,7 +33,7 @@ def open_tokens(service: "Service", run_id: str | None = None) -> list[str]:
     ]
 
 
-def whole(service: "Service") -> dict[str, object]:
+def full_truth(service: "Service") -> dict[str, object]:
     """``/sim/truth``."""
     truth = service.truth
     return truth.whole.figures() | {
@@ -140,7 +140,7 @@ def add_routes(app: web.Application, service: "Service") -> None:
             if tally is None:
                 return json_response({"error": f"no run {run_id!r} has been seen"}, 404)
             return json_response(tally.figures() | {"open_tokens": open_tokens(service, run_id)})
-        return json_response(whole(service))
+        return json_response(full_truth(service))
 
     async def questions(request: web.Request) -> web.Response:
         return json_response({"rows": service.truth.questions.rows(request.query.get("run_id"))})
@@ -180,13 +180,13 @@ def add_routes(app: web.Application, service: "Service") -> None:
         return json_response({})
 
     @web.middleware
-    async def standing_still(request: web.Request, handler: Answer) -> web.StreamResponse:
+    async def during_stall(request: web.Request, handler: Answer) -> web.StreamResponse:
         """A stall of the service holds up everything but this side door."""
         if service.stall.on and not request.path.startswith("/sim/"):
             await service.stall.wait()
         return await handler(request)
 
-    app.middlewares.append(standing_still)
+    app.middlewares.append(during_stall)
     app.router.add_get("/sim/truth", truth)
     app.router.add_get("/sim/questions", questions)
     app.router.add_get("/sim/faults", show_faults)

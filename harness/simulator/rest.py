@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from aiohttp import BasicAuth, web
 
-from harness.simulator.settings import over
+from harness.simulator.settings import limit_wait_s
 
 if TYPE_CHECKING:
     from harness.simulator.service import Service
@@ -133,7 +133,7 @@ async def token(service: "Service", request: web.Request) -> web.Response:
     if client is None:
         return _oauth_error(401, "invalid_client", "client authentication failed")
     limit, calls = service.limits.token_requests_per_minute, service.api_calls[client.id]
-    if wait_s := over(calls, "sign_ins", limit, 60, service.now()):
+    if wait_s := limit_wait_s(calls, "sign_ins", limit, 60, service.now()):
         return too_many(wait_s)
     value = service.ids.hex() + service.ids.hex()
     service.api_tokens[value] = (client, service.now() + client.token_life_s)
@@ -165,7 +165,7 @@ def refused(
         return api_error(401, "bad.credentials", "Invalid login credentials.")
     client: ApiClient = known[0]
     limit, calls = service.limits.api_requests_per_minute, service.api_calls[client.id]
-    if wait_s := over(calls, "calls", limit, 60, service.now()):
+    if wait_s := limit_wait_s(calls, "calls", limit, 60, service.now()):
         return too_many(wait_s)
     struck = fault(service)
     if struck is not None:

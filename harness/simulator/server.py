@@ -113,7 +113,9 @@ whose supervisor has died clears, sweeps and reads the truth meanwhile.)"""
 
 def application(service: Service) -> web.Application:
     app = web.Application(
-        middlewares=[admin.loopback_only], logger=_quiet(), client_max_size=64 * 1024 * 1024
+        middlewares=[admin.loopback_only],
+        logger=_silenced_logger(),
+        client_max_size=64 * 1024 * 1024,
     )
     app.router.add_get("/v1", partial(upgrade.accept, service))
     upgrade.add_rules(app, service)
@@ -122,7 +124,7 @@ def application(service: Service) -> web.Application:
     return app
 
 
-def _quiet() -> logging.Logger:
+def _silenced_logger() -> logging.Logger:
     """aiohttp tells of each client's bad HTTP with a traceback; here that is daily business."""
     for name in ("aiohttp.server", "aiohttp.websocket", "aiohttp.web"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -162,7 +162,7 @@ OFF = Limits(
 )
 
 
-def over(holder: object, name: str, limit: int, window_s: float, now: float) -> float:
+def limit_wait_s(holder: object, name: str, limit: int, window_s: float, now: float) -> float:
     """Counts one event in a sliding window; 0.0 if within the limit, or if that is 0.
 
     Otherwise seconds until there is room again (the refused event does not count). The times are

@@ -26,16 +26,16 @@ from harness.studies.capacity.holding import (
     Shows,
     judge_level,
     look,
+    scatter,
     show_errors,
     show_figure,
-    wandering,
 )
 from harness.studies.capacity.models import Reading
 from harness.studies.capacity.search import (
     Answer,
     AnswerKind,
     SearchPlan,
-    Tried,
+    TriedLevel,
     answer,
     is_again,
     next_rate,
@@ -233,13 +233,13 @@ class Searched:
     """A search that has ended: its answer, its levels, the seconds that it took."""
 
     answer: Answer
-    tried: list[Tried]
+    tried: list[TriedLevel]
     took_s: float
 
 
 def search(service: Service, *, plan: SearchPlan = PLAN, holding: Holding = HOLDING) -> Searched:
     """Search a service as ``harness capacity`` does."""
-    tried: list[Tried] = []
+    tried: list[TriedLevel] = []
     held_s: list[float] = []
     now_s = 0.0
     while (load := next_rate(plan, tried)) is not None:
@@ -265,15 +265,15 @@ def _hold(
     now_s: float,
     plan: SearchPlan,
     holding: Holding,
-    tried: list[Tried],
+    tried: list[TriedLevel],
     again: bool,
     least_s: float,
-) -> tuple[Tried, float, float]:
+) -> tuple[TriedLevel, float, float]:
     shows = shows_of(service.level(load, now_s, holding.whole_s), service.limit_s)
     new = replace(plan, again=False)
 
     def suffices(reading: Reading) -> bool:
-        so_far = Tried(rate=load, judged=Judged.CLOSE, reading=reading)
+        so_far = TriedLevel(rate=load, judged=Judged.CLOSE, reading=reading)
         return again or answer(new, [*tried, so_far]).kind is AnswerKind.KNEE
 
     begin_s, end_s = 0.0, holding.hold_s
@@ -290,14 +290,14 @@ def _hold(
         held_back=False,
         enough=any(one.of_limit is not None for one in shown.values()),
     )
-    level = Tried(
+    level = TriedLevel(
         rate=load,
         judged=judged,
         minutes=(WARM_S + end_s) / 60,
         reading=seen.reading,
         again=again,
         unsteady=seen.change is not Change.STEADY and not seen.clear,
-        wandered=wandering(shows, begin_s, end_s),
+        wandered=scatter(shows, begin_s, end_s),
     )
     return level, begin_s, end_s
 

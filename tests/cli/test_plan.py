@@ -15,9 +15,9 @@ from harness.cli.run import COMMAND as run_command
 from harness.errors import ExitCode
 from harness.studies.calibrate.calibration import (
     Calibration,
-    Carried,
     HeldSessions,
     Limit,
+    MachineLimits,
     Rate,
     write_calibration,
 )
@@ -191,7 +191,7 @@ def test_a_calibration_says_how_many_machines(
         host="load-1",
         cores=2,
         processes=1,
-        kinds={"tls": Carried(guests=slow, messages=None, sessions=sessions)},
+        kinds={"tls": MachineLimits(guests=slow, messages=None, sessions=sessions)},
     )
     path = write_calibration(tmp_path / "kept", calibration)
     for where in (["--calibration", str(path)], ["--reports", str(tmp_path / "kept")]):

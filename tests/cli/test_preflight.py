@@ -15,8 +15,8 @@ from processes import Simulator, harness
 from harness.errors import ExitCode
 from harness.studies.calibrate.calibration import (
     Calibration,
-    Carried,
     Limit,
+    MachineLimits,
     Rate,
     write_calibration,
 )
@@ -70,7 +70,7 @@ def test_a_calibrated_machine_is_told_what_is_too_much(simulator: Any, tmp_path:
     check = ["preflight", *words, "--no-guest", "--locustfile", "locustfiles/load.py"]
     assert "not done: harness calibrate" in " ".join(harness(*check).stdout.split())
     slow = Rate(per_s=0.01, lag_ms=9, limit=Limit.GENERATOR)
-    carried = Carried(guests=slow, messages=None, sessions=None)
+    carried = MachineLimits(guests=slow, messages=None, sessions=None)
     calibration = Calibration(
         made="now", host=platform.node(), cores=2, processes=1, kinds={"plain": carried}
     )

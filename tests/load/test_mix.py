@@ -39,15 +39,15 @@ def drawn(mix: Mix, many: int = 2000) -> Counter[str]:
 def test_weights_hold_where_each_class_has_a_slot_however_many() -> None:
     mix = Mix({"A": 0.25, "B": 0.75}, Random(3))
     for name in ("A", "A", "A", "B"):
-        mix.slot_came(name)
+        mix.add_slot(name)
     assert chance_of(drawn(mix)["A"], 2000, 0.25) > CHANCE
 
 
 def test_a_worker_draws_by_the_slots_it_has() -> None:
     mix = Mix({"A": 0.5, "B": 0.25, "C": 0.25}, Random(3), alone=False)
     for name in ("A", "A", "A", "B", "C"):
-        mix.slot_came(name)
-    mix.slot_went("C")
+        mix.add_slot(name)
+    mix.remove_slot("C")
     found = drawn(mix)
     assert found["C"] == 0
     assert chance_of(found["A"], 2000, 0.75) > CHANCE
@@ -59,6 +59,6 @@ def test_workers_together_give_the_mix_however_their_slots_are_dealt() -> None:
     for mix, kinds in zip(workers, ({"B": 30}, {"A": 15, "B": 15}), strict=True):
         for name, many in kinds.items():
             for _ in range(many):
-                mix.slot_came(name)
+                mix.add_slot(name)
     found = sum((drawn(mix) for mix in workers), Counter())
     assert chance_of(found["A"], 4000, 0.25) > CHANCE

@@ -101,7 +101,7 @@ def test_the_class_of_an_arrival_does_not_depend_on_which_slot_is_free() -> None
     slots, came = Slots(arrivals, mix), Counter[str]()
 
     def slot(user: SimpleNamespace, stay_s: float) -> None:
-        mix.slot_came(type(user).__name__)
+        mix.add_slot(type(user).__name__)
         while True:
             slots.next_arrival(user)
             came[type(user).__name__] += 1
@@ -123,8 +123,8 @@ def test_arrivals_of_a_class_whose_slots_never_ask_are_counted_apart() -> None:
         steady(per_second=40, over="60s"), start_ns=monotonic_ns(), late_after_s=0.2, drop_after_s=1
     )
     slots = Slots(arrivals, mix)
-    mix.slot_came("Long")
-    mix.slot_came("Short")
+    mix.add_slot("Long")
+    mix.add_slot("Short")
 
     def slot() -> None:
         while True:

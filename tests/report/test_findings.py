@@ -18,5 +18,5 @@ def test_what_happened_comes_worst_first_and_unknown_counts_are_shown_too() -> N
 
 
 def test_what_was_looked_for_is_told_apart_from_what_was_not() -> None:
-    assert unusual.never_seen(record(bad_frame=0, after_clear=0)) == ["after clear", "bad frame"]
-    assert unusual.never_seen(record()) == unusual.unusual_rows(record()) == []
+    assert unusual.never_counted(record(bad_frame=0, after_clear=0)) == ["after clear", "bad frame"]
+    assert unusual.never_counted(record()) == unusual.unusual_rows(record()) == []

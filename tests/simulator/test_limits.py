@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from harness.errors import ConfigError
 from harness.simulator.options import read_limits
-from harness.simulator.settings import DOCUMENTED, OFF, over
+from harness.simulator.settings import DOCUMENTED, OFF, limit_wait_s
 
 
 def test_documented_values() -> None:
@@ -53,7 +53,7 @@ def test_no_window_ever_holds_more_than_the_limit(
     now, taken = 0.0, []
     for gap in gaps:
         now += gap
-        wait = over(holder, "times", limit, window, now)
+        wait = limit_wait_s(holder, "times", limit, window, now)
         if wait == 0:
             taken.append(now)
         else:

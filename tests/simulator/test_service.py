@@ -17,7 +17,7 @@ def test_a_session_ends_once(service_with) -> None:
     session = opened(service, "t")
     service.end_session(session, SessionEnd.CLEARED)
     service.end_session(session, SessionEnd.EXPIRED)
-    assert admin.whole(service)["sessions"] == {
+    assert admin.full_truth(service)["sessions"] == {
         "opened": 1,
         "cleared": 1,
         "expired": 0,
@@ -31,7 +31,7 @@ def test_time_ends_a_session_and_its_conversation(service_with) -> None:
     session = opened(service, "t")
     service.conversations.start(session)
     assert service.find_session(service.deployments["d"], "t") is None
-    told = admin.whole(service)
+    told = admin.full_truth(service)
     assert told["sessions"]["expired"] == 1
     assert told["conversations"]["open"] == 0
 
@@ -41,7 +41,7 @@ def test_a_replaced_session_leaves_its_conversation_open(service_with) -> None:
     session = opened(service, "t")
     service.conversations.start(session)
     service.end_session(session, SessionEnd.REPLACED)
-    told = admin.whole(service)
+    told = admin.full_truth(service)
     assert told["sessions"]["open"] == 0
     assert told["conversations"]["open"] == 1
 
@@ -79,7 +79,7 @@ def test_reset_forgets_everything(service_with) -> None:
     service.conversations.start(opened(service, "t"))
     service.faults.replace({"cut": 1})
     admin.start_anew(service)
-    assert admin.whole(service)["sessions"]["opened"] == 0
+    assert admin.full_truth(service)["sessions"]["opened"] == 0
     assert admin.open_tokens(service) == []
     assert not service.faults.active
 

@@ -183,7 +183,7 @@ class Drawing:
         """A line across the whole chart."""
         self._path(f'class="{name}"', f"M0 {self._up(value)}H{WIDE:.0f}")
 
-    def uprights(self, places: Iterable[float], name: str) -> None:
+    def verticals(self, places: Iterable[float], name: str) -> None:
         """Lines from bottom to top."""
         path = "".join(f"M{self._across(x)} 0V{HIGH:.0f}" for x in places)
         self._path(f'class="{name}"', path)
@@ -410,8 +410,8 @@ class TimeCharts:
         legend: Sequence[Key],
         texts: Sequence[tuple[str, Sequence[str | None]]],
     ) -> Chart:
-        drawing.uprights(self._phases_s, "phase")
-        drawing.uprights(self._incidents_s, "incident")
+        drawing.verticals(self._phases_s, "phase")
+        drawing.verticals(self._incidents_s, "incident")
         start, end = self._time.low, self._time.high
         return Chart(
             shapes=drawing.shapes,
@@ -473,7 +473,7 @@ def percentiles(
         Key(text=name, colour=colour, shape=shape) for name, _, _, colour, shape in curves[::-1]
     ]
     if never[0] or (corrected is not None and never[1]):
-        drawing.uprights({_nines(quantiles[-1]) for _, quantiles, _, _, _ in curves}, "incident")
+        drawing.verticals({_nines(quantiles[-1]) for _, quantiles, _, _, _ in curves}, "incident")
         legend.append(Key(text="above it are those that never came", colour=RED, shape="dash"))
     name, quantiles, values, _, _ = curves[-1]
     texts = [

@@ -264,7 +264,7 @@ def _operation(series: Series, charts: TimeCharts, name: str, *, key: str) -> Fi
 def _failures(series: Series, charts: TimeCharts) -> Figure | None:
     named = [(name, series.failures[name]) for name in sorted(series.failures)]
     chart = charts.stacked(named) if named else None
-    columns = [(name, series.parts_of("failures", name), _none_is_none) for name, _ in named]
+    columns = [(name, series.parts_of("failures", name), _count_or_zero) for name, _ in named]
     about = "Operations that failed, all kinds together."
     return _over_time(series, "failures", "Errors by outcome", about, chart, columns)
 
@@ -337,6 +337,6 @@ def _band_rows(series: Series, tag: str) -> list[list[str]]:
     return [list(row) for row in zip(starts, *columns, strict=True)]
 
 
-def _none_is_none(value: float | None) -> str:
+def _count_or_zero(value: float | None) -> str:
     """A failure that was not counted did not happen, where there is an interval at all."""
     return count_text(value or 0)

@@ -18,7 +18,7 @@ from harness.report.findings import (
     block_rows,
     disagreements,
     limit_rows,
-    never_seen,
+    never_counted,
     remark,
     unusual_rows,
 )
@@ -437,7 +437,7 @@ def _funnel(record: RunRecord) -> list[Block]:
 
 
 def _wire(record: RunRecord, series: Series | None) -> Section:
-    seen, unseen = unusual_rows(record), never_seen(record)
+    seen, unseen = unusual_rows(record), never_counted(record)
     blocks: list[Block] = []
     if seen:
         blocks.append(Facts(seen))

@@ -224,7 +224,7 @@ class Bot:
     ) -> None:
         service = self._service
         if self._settings.messages != (1, 1) and len(turn.parts) == 1 and not greeting:
-            turn = self._in_several(turn)
+            turn = self._with_fillers(turn)
         moments = [due]
         for number in range(1, len(turn.parts)):
             after = turn.after[number] if number < len(turn.after) else None
@@ -238,7 +238,7 @@ class Bot:
         )
         self._wait(answer, 0)
 
-    def _in_several(self, turn: Turn) -> Turn:
+    def _with_fillers(self, turn: Turn) -> Turn:
         """The same answer with others before it."""
         before = self._draws.randint(*self._settings.messages) - 1
         fillers = tuple({"text": FILLERS[number % len(FILLERS)]} for number in range(before))

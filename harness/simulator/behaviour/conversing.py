@@ -13,7 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from harness.simulator import frames
-from harness.simulator.settings import over
+from harness.simulator.settings import limit_wait_s
 from harness.simulator.truth import Conversation, Participant, Question, Session
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def typing(service: "Service", session: Session) -> None:
     if session.ended is not None or conversation is None:
         return
     limit = service.limits.typings_per_conversation_per_minute
-    if over(conversation, "typing_times", limit, 60, service.now()):
+    if limit_wait_s(conversation, "typing_times", limit, 60, service.now()):
         return
     number, at = service.head(conversation)
     head = {"id": number, "channel": {"time": at, "type": "Private", "from": {}}}

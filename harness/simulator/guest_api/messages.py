@@ -31,7 +31,7 @@ from harness.simulator.guest_api.sessions import (
     set_attributes,
 )
 from harness.simulator.rest import api_error, bearer, fault, json_response, too_many
-from harness.simulator.settings import over
+from harness.simulator.settings import limit_wait_s
 from harness.simulator.truth import Session, SessionEnd
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def on_message(connection: "Connection", request: dict[str, Any], tracing_id: st
         session = session_for(connection, request)
     service = connection.service
     limit = service.message_limit
-    if limit and (wait_s := over(session, "message_times", limit, 1, service.now())):
+    if limit and (wait_s := limit_wait_s(session, "message_times", limit, 1, service.now())):
         raise Refused(429, RATE_TOO_HIGH, wait_s=wait_s)
     message = request.get("message")
     if not isinstance(message, dict):
@@ -64,7 +64,7 @@ def on_message(connection: "Connection", request: dict[str, Any], tracing_id: st
     kind = message.get("type", "Text")
     limit = service.text_limit
     if limit and kind != "Event" and kind != "Receipt":
-        wait_s = over(service, "text_times", limit, 1, service.now())
+        wait_s = limit_wait_s(service, "text_times", limit, 1, service.now())
         if wait_s:
             raise Refused(429, "Message rate too high", wait_s=wait_s)
     if kind == "Text" or kind == "Structured" or kind is None:
@@ -170,7 +170,7 @@ def echo(connection: "Connection", request: dict[str, Any], tracing_id: str | No
     """
     service = connection.service
     limit = service.limits.health_checks_per_connection_per_minute
-    if wait_s := over(connection, "echo_times", limit, 60, service.now()):
+    if wait_s := limit_wait_s(connection, "echo_times", limit, 60, service.now()):
         raise Refused(429, "Too many health checks on this connection", wait_s=wait_s)
     session = connection.session
     if session is not None and session.ended is None and session.expires <= service.now():
@@ -226,7 +226,7 @@ def add_routes(app: web.Application, service: "Service") -> None:
         if struck is not None:
             return struck
         limit = service.limits.history_per_session_per_minute
-        if wait_s := over(session, "history_times", limit, 60, service.now()):
+        if wait_s := limit_wait_s(session, "history_times", limit, 60, service.now()):
             return too_many(wait_s)
         page = _number(request.query.get("pageNumber"), 1)
         size = _number(request.query.get("pageSize"), PAGE_SIZE)

@@ -13,7 +13,7 @@ from harness.foreign import inner
 from harness.simulator import frames
 from harness.simulator.guest_api.connection import Refused
 from harness.simulator.rest import api_error, guarded, json_response
-from harness.simulator.settings import over
+from harness.simulator.settings import limit_wait_s
 from harness.simulator.truth import Deployment, Session, SessionEnd
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def enter(
     session = service.find_session(deployment, token)
     limit = service.limits.configures_per_session_per_minute
     if session is not None and (
-        wait_s := over(session, "configure_times", limit, 60, service.now())
+        wait_s := limit_wait_s(session, "configure_times", limit, 60, service.now())
     ):
         text = "ConfigureSession rate too high for this session"
         raise Refused(429, text, wait_s=wait_s, inner=service.knobs.configure_limit_code)
@@ -88,7 +88,7 @@ def enter(
             )
             raise Refused(503)
         session = service.open_session(deployment, token)
-        over(session, "configure_times", limit, 60, service.now())
+        limit_wait_s(session, "configure_times", limit, 60, service.now())
     else:
         service.note(session, "resumed")
     session.authenticated = subject or session.authenticated

@@ -22,7 +22,7 @@ from harness.simulator.guest_api import attachments, authentication, messages, s
 from harness.simulator.guest_api.connection import Connection, Refused, cut_transport
 from harness.simulator.guest_api.messages import presence_type
 from harness.simulator.rest import Answer
-from harness.simulator.settings import DeploymentSettings, over
+from harness.simulator.settings import DeploymentSettings, limit_wait_s
 from harness.simulator.truth import Question
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def handle(connection: Connection, data: bytes) -> None:
     question = None
     try:
         if service.request_limit and (
-            wait_s := over(connection, "request_times", service.request_limit, 60, now)
+            wait_s := limit_wait_s(connection, "request_times", service.request_limit, 60, now)
         ):
             raise Refused(429, "Too many requests on this connection", wait_s=wait_s)
         try:
@@ -227,7 +227,7 @@ def _refusal(service: "Service", request: web.Request) -> web.Response | None:
     ):
         return web.Response(status=403, text="Forbidden")
     limit = service.limits.connections_per_minute
-    if wait_s := over(deployment, "connect_times", limit, 60, service.now()):
+    if wait_s := limit_wait_s(deployment, "connect_times", limit, 60, service.now()):
         headers = {"Retry-After": str(max(1, -int(-wait_s // 1)))}
         status = service.knobs.connection_rate_reply
         return web.Response(status=status, text="Too Many Requests", headers=headers)

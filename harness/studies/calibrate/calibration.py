@@ -121,7 +121,7 @@ class HeldSessions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Carried:
+class MachineLimits:
     """What one machine carries over one kind of connection; None where it was not measured."""
 
     guests: Rate | None
@@ -146,9 +146,9 @@ class Calibration:
     host: str
     cores: int
     processes: int
-    kinds: Mapping[str, Carried]
+    kinds: Mapping[str, MachineLimits]
 
-    def best(self, *, tls: bool = True) -> Carried:
+    def best(self, *, tls: bool = True) -> MachineLimits:
         """As real deployments are reached (TLS), or what there is."""
         wanted = "tls" if tls else "plain"
         return self.kinds.get(wanted) or next(iter(self.kinds.values()))
@@ -296,7 +296,7 @@ def _rate(rate: Rate | None, what: str, kind: str) -> Row:
 def calibration_page(calibration: Calibration) -> Page:
     """What to count on first, then every figure, and on what it rests."""
     best = calibration.best()
-    headline, why = _what_to_count_on(best)
+    headline, why = _headline(best)
     processes = "1 process" if calibration.processes == 1 else f"{calibration.processes} processes"
     columns = [
         *texts("", "Connection"),
@@ -329,7 +329,7 @@ def calibration_page(calibration: Calibration) -> Page:
     )
 
 
-def _what_to_count_on(best: Carried) -> tuple[str, str]:
+def _headline(best: MachineLimits) -> tuple[str, str]:
     """In one line, and on what ground."""
     if best.guests is None:
         return "How many new guests a second is not known", (
@@ -343,7 +343,7 @@ def _what_to_count_on(best: Carried) -> tuple[str, str]:
     )
 
 
-def _tiles(best: Carried, over: str) -> list[Tile]:
+def _tiles(best: MachineLimits, over: str) -> list[Tile]:
     tiles = []
     if best.guests is not None:
         tiles.append(Tile(f"{best.guests.safe_per_s * 60:,.0f}", "new guests a minute", over))

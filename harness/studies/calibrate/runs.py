@@ -35,8 +35,8 @@ from harness.measure.snapshot import read_histograms, read_intervals
 from harness.rundir.layout import RunDirectory
 from harness.studies.calibrate.calibration import (
     Calibration,
-    Carried,
     HeldSessions,
+    MachineLimits,
     Rate,
     Second,
     find_limit,
@@ -127,7 +127,7 @@ def read_rises(args: argparse.Namespace, machine: Machine) -> dict[str, Rises]:
     expect(processes <= most, "--processes", allowed, processes)
     rise_s = seconds(args.rise, "--rise")
     expect(5 <= rise_s <= 600, "--rise", "5s to 10m", repr(args.rise))
-    room = min(_room(machine, processes).values())
+    room = min(_sessions_that_fit(machine, processes).values())
     for name, number in at_once.items():
         if number > room:
             raise ConfigError(
@@ -177,7 +177,7 @@ def calibrate(
     )
 
 
-def _measure(kind: str, rises: Rises, out: Path, machine: Machine, say: Say) -> Carried:
+def _measure(kind: str, rises: Rises, out: Path, machine: Machine, say: Say) -> MachineLimits:
     """The three runs over one kind of connection, one after the other, kept in ``out``."""
     meanwhile = OtherWork()
     say(f"{kind}: guests that come ever faster …")
@@ -187,10 +187,10 @@ def _measure(kind: str, rises: Rises, out: Path, machine: Machine, say: Say) -> 
     say(f"{kind}: {rises.held:,} guests that stay …")
     sessions = _sessions(rises, out / "sessions", machine)
     others = round(meanwhile.share(), 3)
-    return Carried(guests=guests, messages=messages, sessions=sessions, others=others)
+    return MachineLimits(guests=guests, messages=messages, sessions=sessions, others=others)
 
 
-def _room(machine: Machine, processes: int) -> dict[str, int]:
+def _sessions_that_fit(machine: Machine, processes: int) -> dict[str, int]:
     """How many sessions fit at once, by what ends it."""
     return {
         "open files": max(0, (machine.files - FILES_SPARE) * processes),
@@ -230,7 +230,7 @@ def _sessions(rises: Rises, out: Path, machine: Machine) -> HeldSessions:
     filled = rises.held / FILL_PER_S
     stay_s = filled + 15
     story = _filling(rises.held, filled, STAY.format(until=stay_s))
-    room, memory_mb = _room(machine, rises.processes), available_memory_mb()
+    room, memory_mb = _sessions_that_fit(machine, rises.processes), available_memory_mb()
     directory = _run(rises, out, story, stay_s, look=lambda _: False)
     sessions, lag_ms, kib_each = read_peak_sessions(directory)
     if memory_mb is not None and kib_each is not None:

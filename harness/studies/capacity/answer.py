@@ -37,7 +37,7 @@ from harness.report.story import Row
 from harness.report.wording import capital, in_words, sentence
 from harness.studies.capacity.holding import Judged
 from harness.studies.capacity.models import FEWEST_LEVELS, fit_queue, fit_scalability
-from harness.studies.capacity.search import Answer, AnswerKind, Raised
+from harness.studies.capacity.search import Answer, AnswerKind, Quantity
 from harness.units import duration_text, figure_text
 
 LOWEST, HIGHEST = 0.1, 6.0
@@ -57,7 +57,7 @@ STEADY = 2.0
 Levels = Sequence[Mapping[str, Any]]
 
 
-def fits_of(by: Raised, levels: Levels) -> dict[str, Any]:
+def fits_of(by: Quantity, levels: Levels) -> dict[str, Any]:
     """``scalability``, ``queueing``, ``little``: each with ``says`` or ``why_not``, and figures."""
     usable = [level for level in levels if level["judged"] != "inconclusive"]
     return {
@@ -116,8 +116,8 @@ def _scalability(levels: Levels) -> dict[str, Any]:
     }
 
 
-def _queueing(by: Raised, levels: Levels) -> dict[str, Any]:
-    if by is Raised.OCCUPANCY:
+def _queueing(by: Quantity, levels: Levels) -> dict[str, Any]:
+    if by is Quantity.OCCUPANCY:
         return {
             "why_not": "does not apply: the next guest waits for the one before (a closed workload)"
         }
@@ -189,7 +189,7 @@ ASSUMES = (
 AT_OTHER_HOURS = "What the service carries at other hours, or in spells longer than the search."
 
 
-def could_not_tell(by: Raised, answer: Answer, levels: Levels) -> list[str]:
+def open_questions(by: Quantity, answer: Answer, levels: Levels) -> list[str]:
     """What a search leaves open, and what may be done about it."""
     open_points = list(map(sentence, answer.doubts))
     open_points += [
@@ -203,7 +203,7 @@ def could_not_tell(by: Raised, answer: Answer, levels: Levels) -> list[str]:
 
 
 def as_dict(
-    by: Raised, answer: Answer, levels: Levels, *, wanted: float | None, directory: str
+    by: Quantity, answer: Answer, levels: Levels, *, wanted: float | None, directory: str
 ) -> dict[str, Any]:
     """All of it; loads in the unit that ``unit`` names. ``wanted`` is a load as searched."""
     top = highest_met(by, answer, levels)
@@ -214,7 +214,7 @@ def as_dict(
         "found": str(answer.kind),
         "answer": answer.text(by.unit, by.shown(1.0)),
         "assumes": list(ASSUMES),
-        "could_not_tell": could_not_tell(by, answer, levels),
+        "open_questions": open_questions(by, answer, levels),
         "low": by.shown(answer.low),
         "high": None if answer.high == inf else by.shown(answer.high),
         "centre": None if answer.centre is None else by.shown(answer.centre),
@@ -234,18 +234,18 @@ def as_dict(
     }
 
 
-def highest_met(by: Raised, answer: Answer, levels: Levels) -> Mapping[str, Any]:
+def highest_met(by: Quantity, answer: Answer, levels: Levels) -> Mapping[str, Any]:
     """The highest level below the answer, empty when there is none."""
     at = [level for level in levels if by.load_of(level) <= answer.low * (1 + 1e-9)]
     return max(at, key=by.load_of, default={})
 
 
-def figure_of(by: Raised, load: float) -> str:
+def figure_of(by: Quantity, load: float) -> str:
     """A load as it is shown, in the unit of the search."""
-    return f"{by.shown(load):,.1f}" if by is Raised.RATE else f"{load:,.0f}"
+    return f"{by.shown(load):,.1f}" if by is Quantity.RATE else f"{load:,.0f}"
 
 
-def show_level(by: Raised, levels: Levels, console: Console) -> None:
+def show_level(by: Quantity, levels: Levels, console: Console) -> None:
     """The last of the levels."""
     level = levels[-1]
     _, _, style = LOOKS[level["judged"]]
@@ -260,7 +260,7 @@ def _figures(level: Mapping[str, Any]) -> str:
     return (level["reason"] or figures) + (f" ({level['note']})" if level.get("note") else "")
 
 
-def show(by: Raised, answer: Answer, shown: Mapping[str, Any], console: Console) -> None:
+def show(by: Quantity, answer: Answer, shown: Mapping[str, Any], console: Console) -> None:
     """The answer for a person; ``shown`` is it as plain values."""
     console.print(f"\ncapacity  {shown['answer']}", style="bold")
     for doubt in answer.doubts:
@@ -289,10 +289,10 @@ def show(by: Raised, answer: Answer, shown: Mapping[str, Any], console: Console)
 
 def capacity_page(answer: Mapping[str, Any]) -> Page:
     """The answer (as ``--json`` prints it), the curve, the levels, what they say together."""
-    by = Raised(answer["by"])
+    by = Quantity(answer["by"])
     levels = sorted(answer["levels"], key=by.load_of)
     headline = capital(str(answer["answer"]))
-    open_points = Items(answer["could_not_tell"])
+    open_points = Items(answer["open_questions"])
     rests: list[Block] = [Items(answer["assumes"]), Heading("What it could not tell"), open_points]
     sections = [
         _curve(answer, by, levels),
@@ -325,16 +325,16 @@ WHY: Mapping[str, str] = {
 }
 
 
-def _why(answer: Mapping[str, Any], by: Raised) -> str:
+def _why(answer: Mapping[str, Any], by: Quantity) -> str:
     kind = answer["found"]
     if kind == AnswerKind.KNEE:
-        many = "may come" if by is Raised.RATE else "may be in session"
+        many = "may come" if by is Quantity.RATE else "may be in session"
         parts = [
             f"So many guests {many} before the objectives are missed; the true limit lies "
             "between these two with a confidence of 95 %."
         ]
         if answer["centre"] is not None:
-            rate = " a minute" if by is Raised.RATE else ""
+            rate = " a minute" if by is Quantity.RATE else ""
             parts.append(f"Most likely it is {answer['centre']:,.0f}{rate}.")
         if objective := answer["broke_first"].partition(": ")[0]:
             words = in_words(objective)  # the written form beside it
@@ -347,12 +347,12 @@ def _why(answer: Mapping[str, Any], by: Raised) -> str:
     return WHY.get(kind, "The levels tried so far do not decide it.")
 
 
-def _tiles(answer: Mapping[str, Any], by: Raised, levels: Levels) -> list[Tile]:
+def _tiles(answer: Mapping[str, Any], by: Quantity, levels: Levels) -> list[Tile]:
     tiles = []
     met = [one for one in levels if one["judged"] == "under"]
     if met:
         top = max(met, key=by.load_of)
-        other = "guests in session" if by is Raised.RATE else "new guests a minute"
+        other = "guests in session" if by is Quantity.RATE else "new guests a minute"
         session_s = top.get("session_s")
         tiles += [
             Tile(_beside(by, top), f"{other} at the highest level that was met"),
@@ -366,7 +366,7 @@ def _tiles(answer: Mapping[str, Any], by: Raised, levels: Levels) -> list[Tile]:
     return [*tiles, Tile(f"{answer['minutes']:.1f}", "minutes of load")]
 
 
-def _levels(by: Raised, levels: Levels) -> Section:
+def _levels(by: Quantity, levels: Levels) -> Section:
     highest = max(map(by.load_of, levels), default=1.0)
     rows: list[Sequence[Cell]] = []
     for one in levels:
@@ -374,7 +374,7 @@ def _levels(by: Raised, levels: Levels) -> Section:
         words, tone, _ = LOOKS[one["judged"]]
         rows.append(
             (
-                _number(by.shown(load)) if by is Raised.RATE else f"{load:,.0f}",
+                _number(by.shown(load)) if by is Quantity.RATE else f"{load:,.0f}",
                 level(load / highest, tone),
                 words + (", held again" if one.get("again") else ""),
                 _beside(by, one),
@@ -383,7 +383,7 @@ def _levels(by: Raised, levels: Levels) -> Section:
             )
         )
     raised, beside, what = ("Guests at once", "Guests a minute", "how many guests were in session")
-    if by is Raised.RATE:
+    if by is Quantity.RATE:
         raised, beside, what = ("Guests a minute", "In session", "its arrival rate")
     columns = [*texts(raised), Column("", name_class="bar"), *texts("Objectives")]
     columns += [*numbers(beside, "Replies a second"), Column("Figures", name_class="words")]
@@ -407,7 +407,7 @@ def _fits(answer: Mapping[str, Any]) -> Section:
     )
 
 
-def _curve(answer: Mapping[str, Any], by: Raised, levels: Levels) -> Section | None:
+def _curve(answer: Mapping[str, Any], by: Quantity, levels: Levels) -> Section | None:
     measured = [one for one in levels if one.get("of_limit")]
     if len(measured) < 2:
         return None
@@ -416,7 +416,7 @@ def _curve(answer: Mapping[str, Any], by: Raised, levels: Levels) -> Section | N
         (by.shown(by.load_of(one)), one["of_limit"], LOOKS[one["judged"]][1]) for one in measured
     ]
     chart = knee_chart(points, band=(answer["low"], answer["high"]) if answered else None)
-    came = "guests came a minute" if by is Raised.RATE else "guests were in session"
+    came = "guests came a minute" if by is Quantity.RATE else "guests were in session"
     figure = Figure(
         key="curve",
         title=f"The figure as a share of its limit, over {by.words}",
@@ -458,9 +458,9 @@ def knee_chart(
     )
 
 
-def _beside(by: Raised, level: Mapping[str, Any]) -> str:
+def _beside(by: Quantity, level: Mapping[str, Any]) -> str:
     """The other quantity: measured at that level."""
-    if by is Raised.RATE:
+    if by is Quantity.RATE:
         return _number(level.get("occupancy"))
     per_s = level.get("arrivals_per_s")
     return _number(None if per_s is None else per_s * 60)

@@ -220,7 +220,7 @@ def change_in(shows: Shows, begin_s: float, end_s: float) -> Change:
     return change_between(shows(begin_s, middle_s, 1.0), shows(middle_s, end_s, 1.0))
 
 
-def wandering(shows: Shows, begin_s: float, end_s: float) -> tuple[float, int]:
+def scatter(shows: Shows, begin_s: float, end_s: float) -> tuple[float, int]:
     """How far ``PARTS`` of these seconds lie from their mean: squared standard errors, freedom.
 
     By the objective that is nearest to breaking; (0, 0) where the parts have no intervals.

@@ -45,9 +45,9 @@ from harness.studies.capacity.holding import (
     judge_level,
     look,
     nearest,
+    scatter,
     show_errors,
     show_figure,
-    wandering,
 )
 from harness.studies.capacity.models import Reading
 
@@ -324,7 +324,7 @@ class Level:
     unsteady: bool = False
     """whether it still changed when its time was over"""
     wandered: tuple[float, int] = (0.0, 0)
-    """how far its parts lie from their mean (``holding.wandering``)"""
+    """how far its parts lie from their mean (``holding.scatter``)"""
 
 
 def judged_so_far_s(directory: Path, *, warmup_s: float) -> float:
@@ -425,7 +425,7 @@ def judge_run(
         nearest=first,
         note=note,
         unsteady=unsteady,
-        wandered=wandering(shows, begin_s, begin_s + length_s),
+        wandered=scatter(shows, begin_s, begin_s + length_s),
     )
 
 

@@ -43,9 +43,9 @@ from harness.studies.capacity.level import (
 from harness.studies.capacity.models import Reading
 from harness.studies.capacity.search import (
     AnswerKind,
-    Raised,
+    Quantity,
     SearchPlan,
-    Tried,
+    TriedLevel,
     answer,
     is_again,
     next_rate,
@@ -71,7 +71,7 @@ SETTLED_S, SHIPPED_S = 1.0, 3.0
 workers send it from other machines."""
 LONGEST = 16
 """A level is held at most so many times as long as until the first look, unless asked otherwise."""
-LEVELS = {Raised.RATE: ("30/min", "1000/min"), Raised.OCCUPANCY: ("10", "1000")}
+LEVELS = {Quantity.RATE: ("30/min", "1000/min"), Quantity.OCCUPANCY: ("10", "1000")}
 """First and highest load, unless asked otherwise."""
 DEFAULTED = ("locustfile", "target", "targets", "hold", "warm_up", "resolution", "max_levels")
 KEPT = (
@@ -90,14 +90,14 @@ class Search:
     levels: list[dict[str, Any]] = field(default_factory=list)
 
     @property
-    def by(self) -> Raised:
+    def by(self) -> Quantity:
         """What is raised from level to level."""
-        return Raised(self.options.get("by") or Raised.RATE)
+        return Quantity(self.options.get("by") or Quantity.RATE)
 
     @property
     def plan(self) -> SearchPlan:
         """The search's plan, in guests per second or guests at once."""
-        whole = self.by is Raised.OCCUPANCY
+        whole = self.by is Quantity.OCCUPANCY
         return SearchPlan(
             start=self.by.parse(self.options["start"], "--start"),
             highest=self.by.parse(self.options["highest"], "--highest"),
@@ -120,10 +120,10 @@ class Search:
         )
 
     @property
-    def tried(self) -> list[Tried]:
+    def tried(self) -> list[TriedLevel]:
         """The levels as the search wants them."""
         return [
-            Tried(
+            TriedLevel(
                 rate=self.by.load_of(level),
                 judged=Judged(level["judged"]),
                 minutes=level["minutes"],
@@ -146,7 +146,7 @@ def open_search(args: Namespace) -> Search:
 
     Raises ConfigError or PreflightRefused; then there is no new folder.
     """
-    by = Raised(args.by or Raised.RATE)
+    by = Quantity(args.by or Quantity.RATE)
     start, highest = LEVELS[by]
     if args.resume:
         for name in ("by", "start", "highest", "objective", *KEPT):
@@ -215,7 +215,7 @@ def check_options(options: Mapping[str, Any]) -> Search:
     for name in ("max_levels", "processes", "expect_workers"):
         option, number = f"--{name.replace('_', '-')}", options.get(name)
         expect(number is None or number >= 1, option, "one or more", number)
-        workers = number if name != "max_levels" and search.by is Raised.OCCUPANCY else None
+        workers = number if name != "max_levels" and search.by is Quantity.OCCUPANCY else None
         if workers and start < workers:
             raise ConfigError(f"--start: {start:g} guests are too few for {option}")
     check_master(options)
@@ -298,7 +298,7 @@ def _run_level(
 
     def suffices(reading: Reading) -> bool:
         """Enough for the search as a whole."""
-        so_far = Tried(rate=load, judged=Judged.CLOSE, reading=reading)
+        so_far = TriedLevel(rate=load, judged=Judged.CLOSE, reading=reading)
         return again or answer(plan, [*search.tried, so_far]).kind is AnswerKind.KNEE
 
     if search.options["target"] != "sim":
@@ -321,7 +321,7 @@ def _run_level(
         begin_s=finished.begin_s,
         end_s=finished.end_s,
         longest_s=search.holding.longest_s,
-        guests=load if search.by is Raised.OCCUPANCY else None,
+        guests=load if search.by is Quantity.OCCUPANCY else None,
     )
     search.levels.append(
         {
@@ -396,7 +396,7 @@ def _command(
         sys.executable, "-m", "harness", "run", options["locustfile"], "--target", target,
         "--reports", str(out),
     ]  # fmt: skip
-    if search.by is Raised.RATE:
+    if search.by is Quantity.RATE:
         command += ["--rate", f"{load:.6f}/s", "--over", f"{length_s:g}s"]
     else:  # all of them are there well before anything is judged
         per_s = load / (FILLED * warmup_s)
@@ -440,15 +440,15 @@ def check_files(options: Mapping[str, Any]) -> None:
         if options["sim_profile"]:
             raise ConfigError("--sim-profile and --target do not go together")
         terms = _terms(options)
-        by_rate = terms.guarded and options.get("by") != Raised.OCCUPANCY
+        by_rate = terms.guarded and options.get("by") != Quantity.OCCUPANCY
         capped = by_rate and Rule.CAP not in parse_overrides(options.get("override") or ())
         rate = terms.max_rate_per_s if capped else None
-        if rate is not None and Raised.RATE.parse(options["highest"], "--highest") > rate:
+        if rate is not None and Quantity.RATE.parse(options["highest"], "--highest") > rate:
             raise ConfigError(
                 f"--highest: {options['highest']} is above the target's max_rate of "
                 f"{rate * 60:.4g}/min: ask for less, or give --override cap=REASON"
             )
-    if options.get("by") == Raised.OCCUPANCY:
+    if options.get("by") == Quantity.OCCUPANCY:
         environment = {OCCUPANCY.variable: options["start"]}
     else:
         environment = {RATE.variable: options["start"], OVER.variable: options["hold"]}

@@ -78,7 +78,7 @@ class AnswerKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
+class TriedLevel:
     """A level that was run; ``reason`` says what decided (the objective that broke first).
 
     ``reading`` is how far the objective that is nearest to breaking is from its limit. ``again``:
@@ -145,7 +145,7 @@ class SearchPlan:
         middle = sqrt(low * high)
         return float(round(middle)) if self.whole else middle
 
-    def apart(self, low: float, high: float, share: float) -> bool:
+    def distinct(self, low: float, high: float, share: float) -> bool:
         """Whether two loads differ by more than a share, and there are others between them."""
         return high / low > (1 + share) * (1 + SAME_RATE) and not (self.whole and high - low <= 1)
 
@@ -213,22 +213,22 @@ class Answer:
                 return f"between {low} and {high} {unit}, not narrowed further"
 
 
-def next_rate(plan: SearchPlan, tried: Sequence[Tried]) -> float | None:
+def next_rate(plan: SearchPlan, tried: Sequence[TriedLevel]) -> float | None:
     """The load to try next, or None when the search is over."""
     rate = _next_new(plan, _first_time(tried))
     return rate if rate is not None or not plan.again else _next_again(tried)
 
 
-def is_again(plan: SearchPlan, tried: Sequence[Tried]) -> bool:
+def is_again(plan: SearchPlan, tried: Sequence[TriedLevel]) -> bool:
     """Whether the next level is an early one, held again to see whether it shows the same."""
     return _next_new(plan, _first_time(tried)) is None
 
 
-def _first_time(tried: Sequence[Tried]) -> list[Tried]:
+def _first_time(tried: Sequence[TriedLevel]) -> list[TriedLevel]:
     return [level for level in tried if not level.again]
 
 
-def _next_again(tried: Sequence[Tried]) -> float | None:
+def _next_again(tried: Sequence[TriedLevel]) -> float | None:
     """An early level below the limit and one above it, those that tell most; None when done."""
     again = {level.rate for level in tried if level.again}
     first = [level for level in _first_time(tried) if level.judged in CLEAR]
@@ -237,7 +237,7 @@ def _next_again(tried: Sequence[Tried]) -> float | None:
     ]
     below = [(rate, reading) for rate, reading in near if reading.value < 0]
     above = [(rate, reading) for rate, reading in near if reading.value >= 0]
-    wanted = [_telling(side) for side in (below, above) if side]
+    wanted = [_earliest_of_best(side) for side in (below, above) if side]
     if not below:
         wanted += [max((one.rate for one in first if one.judged is Judged.UNDER), default=0.0)]
     if not above:
@@ -245,14 +245,16 @@ def _next_again(tried: Sequence[Tried]) -> float | None:
     return next((rate for rate in wanted if rate and rate not in again), None)
 
 
-def _telling(near: Sequence[tuple[float, Reading]]) -> float:
+def _earliest_of_best(near: Sequence[tuple[float, Reading]]) -> float:
     """The earliest of the levels that are known about as well as the best."""
     doubt = [(rate, reading.error + abs(reading.value) * BENT) for rate, reading in near]
     best = min(error for _, error in doubt)
     return next(rate for rate, error in doubt if error <= TELLING * best)
 
 
-def _doubts(tried: Sequence[Tried], crossing: Crossing | None, *, lost: bool) -> tuple[str, ...]:
+def _doubts(
+    tried: Sequence[TriedLevel], crossing: Crossing | None, *, lost: bool
+) -> tuple[str, ...]:
     """What speaks against a service that was the same all the time.
 
     ``lost``: there are readings around the limit, but no line goes through them.
@@ -268,18 +270,18 @@ def _doubts(tried: Sequence[Tried], crossing: Crossing | None, *, lost: bool) ->
         doubts.append(DISAGREEMENT)
     if any(level.unsteady for level in tried if level.judged in CLEAR):
         doubts.append(UNSTEADY)
-    if chance_of(*_wandered(tried)) < WANDERS:
+    if chance_of(*_scatter(tried)) < WANDERS:
         doubts.append(WANDERED)
     return tuple(dict.fromkeys(doubts))
 
 
-def _wandered(tried: Sequence[Tried]) -> tuple[float, int]:
+def _scatter(tried: Sequence[TriedLevel]) -> tuple[float, int]:
     """Of all levels around the limit together."""
     near = [level.wandered for level in tried if level.reading and is_near(level.reading)]
     return sum(off for off, _ in near), sum(freedom for _, freedom in near)
 
 
-def _differ(first: Tried, again: Tried) -> bool:
+def _differ(first: TriedLevel, again: TriedLevel) -> bool:
     if {first.judged, again.judged} == {Judged.UNDER, Judged.OVER}:
         return True
     one, other = first.reading, again.reading
@@ -288,17 +290,17 @@ def _differ(first: Tried, again: Tried) -> bool:
     return abs(one.value - other.value) > MOVED * hypot(one.error, other.error)
 
 
-def _next_new(plan: SearchPlan, tried: Sequence[Tried]) -> float | None:
+def _next_new(plan: SearchPlan, tried: Sequence[TriedLevel]) -> float | None:
     view = _View(plan, tried)
     if len(tried) >= plan.max_levels:
         return None
     if not tried:
         return plan.start
-    again = view.worth_repeating()
+    again = view.inconclusive_once()
     if again is not None:
         return again
     if view.readable:
-        return _read_on(plan, view)
+        return _next_near_crossing(plan, view)
     if view.too_few and not view.close:
         # More guests come at a higher load; at a lower one there would be fewer still.
         up = min(plan.above(view.too_few[-1] * plan.factor), plan.highest)
@@ -312,10 +314,10 @@ def _next_new(plan: SearchPlan, tried: Sequence[Tried]) -> float | None:
         # After a level that was close the knee is near, so step carefully.
         step = 1 + plan.resolution if view.met_close else plan.factor
         return None if view.low >= plan.highest else min(plan.above(view.low * step), plan.highest)
-    return _narrow(plan, view)
+    return _next_in_bracket(plan, view)
 
 
-def answer(plan: SearchPlan, tried: Sequence[Tried]) -> Answer:
+def answer(plan: SearchPlan, tried: Sequence[TriedLevel]) -> Answer:
     """What follows from the levels tried so far."""
     view = _View(plan, tried)
     going = next_rate(plan, tried) is not None
@@ -330,7 +332,7 @@ def answer(plan: SearchPlan, tried: Sequence[Tried]) -> Answer:
         met_all = not view.close and view.low >= plan.highest * (1 - SAME_RATE)
         kind = AnswerKind.AT_LEAST if met_all else AnswerKind.UNCLEAR
     else:  # the number of levels may have ended it before it was narrow enough
-        kind = AnswerKind.KNEE if _narrow(plan, view) is None else AnswerKind.UNCLEAR
+        kind = AnswerKind.KNEE if _next_in_bracket(plan, view) is None else AnswerKind.UNCLEAR
     middle = view.close or [view.low, high]
     low, centre = view.low, sqrt(middle[0] * middle[-1]) if view.low > 0 and high < inf else None
     crossing = view.crossing
@@ -365,7 +367,7 @@ def answer(plan: SearchPlan, tried: Sequence[Tried]) -> Answer:
 class _View:
     """The levels tried, rate by rate; several runs of one rate are put together."""
 
-    def __init__(self, plan: SearchPlan, tried: Sequence[Tried]) -> None:
+    def __init__(self, plan: SearchPlan, tried: Sequence[TriedLevel]) -> None:
         runs: dict[float, list[Judged]] = {}
         met = min((one.rate for one in tried if one.judged is Judged.UNDER), default=inf)
         few: set[float] = set()
@@ -381,7 +383,7 @@ class _View:
         self.too_few = sorted(few) if met == inf else []
         self.careful = any(level.again for level in tried)
         self._runs = runs
-        self._wandered = _wandered(tried)
+        self._scatter = _scatter(tried)
         judgements = {rate: _together(repeated) for rate, repeated in runs.items()}
         under = [rate for rate, judged in judgements.items() if judged is Judged.UNDER]
         over = [rate for rate, judged in judgements.items() if judged is Judged.OVER]
@@ -411,7 +413,7 @@ class _View:
     @property
     def crossing(self) -> Crossing | None:
         """Where the readings cross the limit, unless the generator gives up before that."""
-        off, freedom = self._wandered
+        off, freedom = self._scatter
         wandered = max(1.0, off / freedom) if freedom else 1.0
         crossing = find_crossing(self.readings, careful=self.careful, wandered=wandered)
         return crossing if crossing is not None and crossing.centre < self.generator else None
@@ -431,7 +433,7 @@ class _View:
         """The lowest load that is known not to be fine."""
         return min(self.over, self.generator, *(self.close[:1] or [inf]))
 
-    def worth_repeating(self) -> float | None:
+    def inconclusive_once(self) -> float | None:
         """A level at which the generator struggled once gets a second chance."""
         once = (rate for rate, runs in self._runs.items() if runs == [Judged.INCONCLUSIVE])
         return next((rate for rate in once if self.low < rate < self.over), None)
@@ -445,14 +447,14 @@ def _together(judgements: Sequence[Judged]) -> Judged:
     return clear.pop() if len(clear) == 1 else Judged.CLOSE
 
 
-def _read_on(plan: SearchPlan, view: _View) -> float | None:
+def _next_near_crossing(plan: SearchPlan, view: _View) -> float | None:
     """The next level to read around the likeliest crossing, None when it is certain enough."""
     crossing = view.crossing
     if crossing is not None and not _wide(plan, crossing):
         return None
     top = min(view.over, view.generator)
     if not view.close and view.low > 0:
-        if not plan.apart(view.low, top, plan.resolution):
+        if not plan.distinct(view.low, top, plan.resolution):
             return None
         if top / view.low > (1 + plan.resolution) ** 3:
             return plan.between(view.low, top)
@@ -479,24 +481,24 @@ def _wide(plan: SearchPlan, crossing: Crossing, times: float = 1.0) -> bool:
     return not plan.whole or ceil(crossing.high) - floor(crossing.low) > 1
 
 
-def _narrow(plan: SearchPlan, view: _View) -> float | None:
+def _next_in_bracket(plan: SearchPlan, view: _View) -> float | None:
     """The next level inside the bracket, None when it is narrow enough."""
     top = min(view.over, view.generator)
     if view.close:
         # The knee is here: its ends lie next to what was close, no need to halve the way there.
         half = plan.resolution / 2
         first, last = view.close[0], view.close[-1]
-        if plan.apart(view.low, first, half):
-            return max(_inside(plan, first / (1 + half), view.low, first), plan.lowest)
-        if plan.apart(last, top, half) and last < plan.highest:
-            return min(_inside(plan, last * (1 + half), last, top), plan.highest)
+        if plan.distinct(view.low, first, half):
+            return max(_clamped(plan, first / (1 + half), view.low, first), plan.lowest)
+        if plan.distinct(last, top, half) and last < plan.highest:
+            return min(_clamped(plan, last * (1 + half), last, top), plan.highest)
         return None
-    if not plan.apart(view.low, top, plan.resolution):
+    if not plan.distinct(view.low, top, plan.resolution):
         return None
     return plan.between(view.low, top)
 
 
-def _inside(plan: SearchPlan, load: float, low: float, high: float) -> float:
+def _clamped(plan: SearchPlan, load: float, low: float, high: float) -> float:
     """A load near ``load`` that lies between two that are apart, and is neither."""
     return min(max(float(round(load)), low + 1), high - 1) if plan.whole else load
 
@@ -505,7 +507,7 @@ MOST_GUESTS = 1_000_000
 MOST_PER_S = 10_000
 
 
-class Raised(StrEnum):
+class Quantity(StrEnum):
     """The quantity of a search. An open workload has a rate, a closed one an occupancy."""
 
     RATE = "rate"
@@ -514,21 +516,21 @@ class Raised(StrEnum):
     @property
     def unit(self) -> str:
         """Short, behind a figure."""
-        return "guests/min" if self is Raised.RATE else "guests at once"
+        return "guests/min" if self is Quantity.RATE else "guests at once"
 
     @property
     def words(self) -> str:
         """In a sentence, behind a figure."""
-        return "guests a minute" if self is Raised.RATE else "guests at once"
+        return "guests a minute" if self is Quantity.RATE else "guests at once"
 
     @property
     def key(self) -> str:
         """Under which a level on disk has its load."""
-        return "rate_per_s" if self is Raised.RATE else "guests"
+        return "rate_per_s" if self is Quantity.RATE else "guests"
 
     def shown(self, load: float) -> float:
         """A load in the unit that people read."""
-        return load * 60 if self is Raised.RATE else load
+        return load * 60 if self is Quantity.RATE else load
 
     def load_of(self, level: Mapping[str, Any]) -> float:
         """The load that a level on disk was to carry."""
@@ -537,7 +539,7 @@ class Raised(StrEnum):
     def parse(self, text: str, option: str) -> float:
         """A load from what was written. ConfigError names the option and says what it takes."""
         bare, got = text.strip().isdecimal(), repr(text)
-        if self is Raised.OCCUPANCY:
+        if self is Quantity.OCCUPANCY:
             if not bare:
                 wanted = "with --by occupancy expected a whole number of guests at once such as 200"
                 raise ConfigError(f"{option}: {wanted}, got {got}")

@@ -255,7 +255,7 @@ def _headline(report: DriftReport) -> str:
 
 
 def _why(report: DriftReport) -> str:
-    parts = [_news(one) for side in Side for one in report.of(Drift.DRIFTING, side)]
+    parts = [_change_sentence(one) for side in Side for one in report.of(Drift.DRIFTING, side)]
     if Side.HARNESS in report.drifting_sides:
         parts.append("While the harness itself drifts, what it says of the service is in doubt.")
     leak = report.leak
@@ -264,7 +264,7 @@ def _why(report: DriftReport) -> str:
             f"{percent_text(leak.share)} of the sessions ended without proof of their end; "
             f"{percent_text(leak.tolerated)} are tolerated."
         )
-    parts += [f"For the better: {_news(one)}" for one in report.of(Drift.IMPROVING)]
+    parts += [f"For the better: {_change_sentence(one)}" for one in report.of(Drift.IMPROVING)]
     many = len(report.of(Drift.UNDECIDED))
     open_yet = [f"{many} figures" if many > 1 else "one figure"] if many else []
     if report.leak_is(Drift.UNDECIDED):
@@ -341,7 +341,7 @@ def _between(finding: Finding) -> str:
     return "" if low is None else f"{_amount(finding, low)} to {_amount(finding, high)}"
 
 
-def _news(finding: Finding) -> str:
+def _change_sentence(finding: Finding) -> str:
     """What happened to a figure that drifts, in one sentence."""
     trend, title = finding.trend, title_of(finding.watched.name)
     if trend.step is not None:

@@ -387,7 +387,7 @@ class _Series:
         rest = np.concatenate([freed[:place] - before, freed[place:] - after])
         # What wanders looks calmest where it was cut; its longer part alone shows it better.
         longer = rest[:place] if 2 * place > self.size else rest[place:]
-        alike = max(self._likeness(self._tamed(part)) for part in (rest, longer))
+        alike = max(self._likeness(self._clipped(part)) for part in (rest, longer))
         scale = max(abs(before), abs(after)) if relative else 1.0
         large = abs(after - before) >= max(matters * scale, floor)
         if not large or chance_of_change(freed, alike) > chance:
@@ -401,7 +401,7 @@ class _Series:
         """Standard error of the slope, the independent points that the series is worth, freedom."""
         slope, intercept = self.line
         line = intercept + slope * self.time
-        rest = self._tamed(self.freed - line)
+        rest = self._clipped(self.freed - line)
         alike = self._likeness(rest)
         worth = (self.size - self._used) * (1 - alike) / (1 + alike)
         # Long enough blocks for the likeness at hand (D. N. Politis, H. White, 2004, for AR(1)).
@@ -474,7 +474,7 @@ class _Series:
         freed: Floats = figure - loads @ effect[2:]
         return freed
 
-    def _tamed(self, rest: Floats) -> Floats:
+    def _clipped(self, rest: Floats) -> Floats:
         """Residuals with wild ones drawn in to WILD usual ones, which hardly moves a median slope.
 
         Left as they are, a bad minute would be resampled as if each stretch might have several. The

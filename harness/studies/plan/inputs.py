@@ -14,7 +14,7 @@ from harness.rundir.layout import CALIBRATION
 from harness.studies.calibrate.calibration import read_calibration
 from harness.studies.capacity.answer import highest_met
 from harness.studies.capacity.runner import resume_search
-from harness.studies.capacity.search import AnswerKind, Raised, answer
+from harness.studies.capacity.search import AnswerKind, Quantity, answer
 from harness.studies.plan.model import GUESTS_PER_S, Capacity, Wanted
 from harness.units import duration_text, rate_per_s, seconds
 from harness.workload.schedule import BusyHour, busy_hour, read_profile
@@ -136,7 +136,7 @@ def read_capacity(text: str) -> Capacity:
     replies, session_s = level.get("replies_per_s"), level.get("session_s")
     # What the level showed, at the load that was proved.
     more = proved.low / search.by.load_of(level) if level else 1.0
-    by_rate = search.by is Raised.RATE
+    by_rate = search.by is Quantity.RATE
     return Capacity(
         per_min=proved.low * 60 if by_rate else None,
         at_once=proved.low if not by_rate else at_once * more if at_once else None,

@@ -391,7 +391,7 @@ def _runs(
         machines = ceil(sum(shares.values()) * per_minute / peak_minute - 1e-9)
         return machines * wanted.machine_processes if machines > 1 else 0
 
-    def led(workers: int) -> str:
+    def master_options(workers: int) -> str:
         return f" --master --bind 0.0.0.0 --expect-workers {workers}" if workers else ""
 
     def run(rate: float, limit: float, over_s: float, why: str, more: str = "") -> PlannedRun:
@@ -404,7 +404,7 @@ def _runs(
         drain = f"--stop-timeout {duration_text(drain_s)}"
         deploy = f"harness deploy kubernetes {what} --workers {workers} {load} --image IMAGE"
         return PlannedRun(
-            command=f"harness run {what} {load} {drain}{more}{led(workers)}",
+            command=f"harness run {what} {load} {drain}{more}{master_options(workers)}",
             why=why,
             workers=workers,
             deploy=f"{deploy} -- {drain}{more}" if workers else "",
@@ -420,7 +420,7 @@ def _runs(
         f"--highest {rate_text(highest)}/min "
         f"--warm-up {hold} --hold {hold}"
         + (f" --wanted {rate_text(per_min)}/min" if per_min <= highest else "")
-        + led(workers_for(highest)),
+        + master_options(workers_for(highest)),
         why="where the limit is",
         workers=workers_for(highest),
     )

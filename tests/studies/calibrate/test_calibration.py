@@ -12,9 +12,9 @@ from harness.measure.snapshot import IntervalWriter
 from harness.rundir.layout import CALIBRATION
 from harness.studies.calibrate.calibration import (
     Calibration,
-    Carried,
     HeldSessions,
     Limit,
+    MachineLimits,
     Rate,
     read_calibration,
     write_calibration,
@@ -28,12 +28,12 @@ FOUND = Calibration(
     cores=2,
     processes=1,
     kinds={
-        "plain": Carried(
+        "plain": MachineLimits(
             guests=Rate(per_s=400.0, lag_ms=12.0, limit=Limit.GENERATOR),
             messages=None,
             sessions=None,
         ),
-        "tls": Carried(
+        "tls": MachineLimits(
             guests=Rate(per_s=200.0, lag_ms=20.0, limit=Limit.NOT_REACHED),
             messages=Rate(per_s=3000.0, lag_ms=9.0, limit=Limit.OTHER_SIDE),
             sessions=HeldSessions(

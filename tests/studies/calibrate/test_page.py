@@ -5,16 +5,16 @@ from dataclasses import replace
 from harness.report.html.page import render
 from harness.studies.calibrate.calibration import (
     Calibration,
-    Carried,
     HeldSessions,
     Limit,
+    MachineLimits,
     Rate,
     calibration_page,
     disturbances,
     rows_of,
 )
 
-CARRIED = Carried(
+CARRIED = MachineLimits(
     guests=Rate(per_s=200.0, lag_ms=20.0, limit=Limit.GENERATOR),
     messages=Rate(per_s=3000.0, lag_ms=9.0, limit=Limit.NOT_REACHED),
     sessions=HeldSessions(held=3000, lag_ms=2, kib_each=60, room=19_000, room_ends_by="open files"),

@@ -13,9 +13,9 @@ from harness.studies.capacity.holding import (
     Standing,
     change_between,
     look,
+    scatter,
     show_errors,
     show_figure,
-    wandering,
 )
 
 HOLDING = Holding(hold_s=60, longest_s=960, settle_s=180)
@@ -139,10 +139,10 @@ def test_errors_count_without_an_objective(bad: int, progress: float, expected: 
 
 
 def test_parts_of_a_level_that_wander_lie_off_their_mean() -> None:
-    off, freedom = wandering(course(lambda at_s: 480 + 100 * (100 < at_s < 300)), 0, 400)
+    off, freedom = scatter(course(lambda at_s: 480 + 100 * (100 < at_s < 300)), 0, 400)
     assert freedom == 3
     assert off > 25
-    steady, freedom = wandering(course(lambda _: 480), 0, 400)
+    steady, freedom = scatter(course(lambda _: 480), 0, 400)
     assert (steady, freedom) == (pytest.approx(0, abs=1e-9), 3)
 
 
@@ -151,8 +151,8 @@ def test_the_objective_nearest_to_breaking_says_whether_a_level_wanders() -> Non
         calm, wild = p95(480, progress=progress), p95(100 + begin_s, progress=progress)
         return {**calm, "other p95": wild["reply p95"]}
 
-    assert wandering(shows, 0, 200)[0] == pytest.approx(0, abs=1e-9)
+    assert scatter(shows, 0, 200)[0] == pytest.approx(0, abs=1e-9)
 
 
 def test_parts_without_intervals_say_nothing_of_wandering() -> None:
-    assert wandering(lambda *_: {"a": MISSED}, 0, 400) == (0.0, 0)
+    assert scatter(lambda *_: {"a": MISSED}, 0, 400) == (0.0, 0)

@@ -24,7 +24,7 @@ from harness.studies.capacity.runner import (
     resume_search,
     run_levels,
 )
-from harness.studies.capacity.search import Raised
+from harness.studies.capacity.search import Quantity
 
 
 def options(tmp_path: Path, **changes: Any) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def test_a_search_from_before_there_were_two_ways_goes_on(tmp_path: Path) -> Non
     search = begin_search(options(tmp_path), tmp_path / "reports")
     del search.options["by"]
     search.save()
-    assert resume_search(search.directory).by is Raised.RATE
+    assert resume_search(search.directory).by is Quantity.RATE
 
 
 @pytest.mark.parametrize(

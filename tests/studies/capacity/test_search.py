@@ -27,9 +27,9 @@ from harness.studies.capacity.search import (
     WANDERED,
     Answer,
     AnswerKind,
-    Raised,
+    Quantity,
     SearchPlan,
-    Tried,
+    TriedLevel,
     answer,
     is_again,
     next_rate,
@@ -39,22 +39,22 @@ from harness.studies.queueing import Queue
 PLAN = SearchPlan(start=10, highest=10_000)
 
 
-def search(plan: SearchPlan, run: Callable[[float], Tried]) -> list[Tried]:
-    tried: list[Tried] = []
+def search(plan: SearchPlan, run: Callable[[float], TriedLevel]) -> list[TriedLevel]:
+    tried: list[TriedLevel] = []
     while (rate := next_rate(plan, tried)) is not None:
         tried.append(run(rate))
         assert len(tried) <= plan.max_levels
     return tried
 
 
-def sharp(knee: float, generator: float = inf) -> Callable[[float], Tried]:
+def sharp(knee: float, generator: float = inf) -> Callable[[float], TriedLevel]:
     """A service whose objective breaks exactly at the knee."""
 
-    def run(rate: float) -> Tried:
+    def run(rate: float) -> TriedLevel:
         if rate > knee and rate <= generator * 2:
-            return Tried(rate=rate, judged=Judged.OVER, minutes=1, reason="reply p95")
+            return TriedLevel(rate=rate, judged=Judged.OVER, minutes=1, reason="reply p95")
         judged = Judged.INCONCLUSIVE if rate > generator else Judged.UNDER
-        return Tried(rate=rate, judged=judged, minutes=1)
+        return TriedLevel(rate=rate, judged=judged, minutes=1)
 
     return run
 
@@ -86,7 +86,7 @@ def test_a_search_resumes_from_any_part_of_its_list(knee: float, data: st.DataOb
 def test_any_course_ends_within_the_plan(course: list[Judged]) -> None:
     plan = SearchPlan(start=10, highest=500, lowest=1)
     judgements = iter(course)
-    tried = search(plan, lambda rate: Tried(rate=rate, judged=next(judgements)))
+    tried = search(plan, lambda rate: TriedLevel(rate=rate, judged=next(judgements)))
     final = answer(plan, tried)
     assert final.kind is not AnswerKind.SEARCHING
     assert all(1 <= level.rate <= 500 for level in tried)
@@ -110,9 +110,9 @@ def test_the_generators_limit_is_never_the_services() -> None:
 def test_a_struggle_that_passes_is_forgiven() -> None:
     first = iter([True])
 
-    def run(rate: float) -> Tried:
+    def run(rate: float) -> TriedLevel:
         if rate == 40 and next(first, False):
-            return Tried(rate=rate, judged=Judged.INCONCLUSIVE)
+            return TriedLevel(rate=rate, judged=Judged.INCONCLUSIVE)
         return sharp(150)(rate)
 
     assert answer(PLAN, search(PLAN, run)).kind is AnswerKind.KNEE
@@ -131,10 +131,10 @@ def test_the_ends_of_what_is_allowed_are_told_as_such() -> None:
 
 def test_contradicting_levels_widen_the_answer() -> None:
     tried = [
-        Tried(rate=80, judged=Judged.UNDER),
-        Tried(rate=90, judged=Judged.OVER),
-        Tried(rate=100, judged=Judged.UNDER),
-        Tried(rate=110, judged=Judged.OVER),
+        TriedLevel(rate=80, judged=Judged.UNDER),
+        TriedLevel(rate=90, judged=Judged.OVER),
+        TriedLevel(rate=100, judged=Judged.UNDER),
+        TriedLevel(rate=110, judged=Judged.OVER),
     ]
     final = answer(SearchPlan(start=80, highest=500, max_levels=4), tried)
     assert (final.low, final.high) == (80, 110)
@@ -164,11 +164,11 @@ def test_of_guests_at_once_only_whole_numbers_are_tried(knee: int, resolution: f
 
 @given(st.integers(min_value=2, max_value=40), st.integers(min_value=0, max_value=3))
 def test_few_guests_that_are_too_close_to_call_end_the_search(knee: int, around: int) -> None:
-    def run(guests: float) -> Tried:
+    def run(guests: float) -> TriedLevel:
         if abs(guests - knee) <= around:
-            return Tried(rate=guests, judged=Judged.CLOSE, minutes=1)
+            return TriedLevel(rate=guests, judged=Judged.CLOSE, minutes=1)
         judged = Judged.OVER if guests > knee else Judged.UNDER
-        return Tried(rate=guests, judged=judged, minutes=1)
+        return TriedLevel(rate=guests, judged=judged, minutes=1)
 
     plan = SearchPlan(start=4, highest=100, lowest=1, whole=True)
     tried = search(plan, run)
@@ -182,11 +182,11 @@ def test_few_guests_that_are_too_close_to_call_end_the_search(knee: int, around:
 def test_the_interval_of_guests_at_once_ends_at_whole_numbers() -> None:
     plan = SearchPlan(start=50, highest=400, lowest=1, whole=True)
 
-    def run(guests: float) -> Tried:
+    def run(guests: float) -> TriedLevel:
         reading = read_time(0.1 * guests / 60, 0.13, 0.01)  # the limit is met at 78
         near = abs(guests / 78 - 1) < 0.03
         judged = Judged.CLOSE if near else Judged.OVER if guests > 78 else Judged.UNDER
-        return Tried(rate=guests, judged=judged, minutes=1, reading=reading)
+        return TriedLevel(rate=guests, judged=judged, minutes=1, reading=reading)
 
     final = answer(plan, search(plan, run))
     assert final.kind is AnswerKind.KNEE
@@ -223,7 +223,7 @@ def test_large_figures_are_written_out() -> None:
         lambda: SearchPlan(start=5, highest=10, factor=1),
         lambda: SearchPlan(start=5, highest=10, resolution=0),
         lambda: SearchPlan(start=5.5, highest=10, whole=True),
-        lambda: next_rate(PLAN, [Tried(rate=-1, judged=Judged.OVER)]),
+        lambda: next_rate(PLAN, [TriedLevel(rate=-1, judged=Judged.OVER)]),
     ],
 )
 def test_nonsense_is_refused(nonsense: object) -> None:
@@ -249,8 +249,8 @@ def responses(rng: Random, servers: int, rate: float) -> Iterator[float]:
 
 
 def run_level(
-    rng: Random, servers: int, rate: float, limit_s: float, enough: Callable[[Tried], bool]
-) -> Tried:
+    rng: Random, servers: int, rate: float, limit_s: float, enough: Callable[[TriedLevel], bool]
+) -> TriedLevel:
     """Warm up, then hold until the objective is clear, it is enough, or the time is up."""
     times = responses(rng, servers, rate)
     chunk = max(40, round(CHUNK * rate / servers))
@@ -274,7 +274,9 @@ def run_level(
         judged = judge_level(
             [stands], leftovers_growing=False, generator_healthy=True, held_back=False
         )
-        level = Tried(rate=rate, judged=judged, minutes=blocks + 1, reason="p95", reading=reading)
+        level = TriedLevel(
+            rate=rate, judged=judged, minutes=blocks + 1, reason="p95", reading=reading
+        )
         if judged is not Judged.CLOSE or (reading is not None and enough(level)):
             break
     return level
@@ -296,10 +298,12 @@ def test_planted_knees_are_found_within_the_interval_and_for_a_fraction_of_a_sta
 
         knee = float(brentq(lambda r, p95=p95, at=limit_s: p95(r) - at, 0.01, servers * 0.9999))
         plan = SearchPlan(start=servers / 8, highest=servers * 4)
-        tried: list[Tried] = []
+        tried: list[TriedLevel] = []
         while (rate := next_rate(plan, tried)) is not None:
 
-            def enough(level: Tried, plan: SearchPlan = plan, tried: list[Tried] = tried) -> bool:
+            def enough(
+                level: TriedLevel, plan: SearchPlan = plan, tried: list[TriedLevel] = tried
+            ) -> bool:
                 return answer(plan, [*tried, level]).kind is AnswerKind.KNEE
 
             tried.append(run_level(rng, servers, rate, limit_s, enough))
@@ -314,12 +318,12 @@ def test_planted_knees_are_found_within_the_interval_and_for_a_fraction_of_a_sta
 
 
 def test_loads_are_read_and_shown_in_their_unit() -> None:
-    assert Raised.RATE.parse("600/min", "--start") == pytest.approx(10)
-    assert Raised.RATE.shown(10) == 600
-    assert Raised.OCCUPANCY.parse("20", "--start") == 20
-    assert Raised.OCCUPANCY.shown(20) == 20
+    assert Quantity.RATE.parse("600/min", "--start") == pytest.approx(10)
+    assert Quantity.RATE.shown(10) == 600
+    assert Quantity.OCCUPANCY.parse("20", "--start") == 20
+    assert Quantity.OCCUPANCY.shown(20) == 20
     level = {"rate_per_s": 3.0, "guests": 40.0}
-    assert (Raised.RATE.load_of(level), Raised.OCCUPANCY.load_of(level)) == (3, 40)
+    assert (Quantity.RATE.load_of(level), Quantity.OCCUPANCY.load_of(level)) == (3, 40)
 
 
 @pytest.mark.parametrize(
@@ -340,11 +344,11 @@ def test_loads_are_read_and_shown_in_their_unit() -> None:
 )
 def test_nonsense_names_the_option(by: str, text: str, why: str) -> None:
     with pytest.raises(ConfigError, match=f"^--start: .*{why}"):
-        Raised(by).parse(text, "--start")
+        Quantity(by).parse(text, "--start")
 
 
-def few(rate: float) -> Tried:
-    return Tried(rate=rate, judged=Judged.TOO_FEW, reason="reply p95 < 1s: 351 ms")
+def few(rate: float) -> TriedLevel:
+    return TriedLevel(rate=rate, judged=Judged.TOO_FEW, reason="reply p95 < 1s: 351 ms")
 
 
 def test_too_few_guests_make_the_search_go_up_and_never_down() -> None:
@@ -363,14 +367,14 @@ def test_too_few_guests_make_the_search_go_up_and_never_down() -> None:
 
 def test_too_few_guests_below_a_missed_load_end_the_search_with_that_word() -> None:
     plan = SearchPlan(start=2, highest=8)
-    tried = [Tried(rate=2, judged=Judged.OVER, reason="slow"), few(1)]
+    tried = [TriedLevel(rate=2, judged=Judged.OVER, reason="slow"), few(1)]
     assert next_rate(plan, tried) is None
     assert "hold longer" in answer(plan, tried).text("guests/s")
 
 
 def test_a_level_met_makes_lower_ones_with_too_few_guests_unimportant() -> None:
     plan = SearchPlan(start=1, highest=8)
-    tried = [few(1), Tried(rate=2, judged=Judged.UNDER)]
+    tried = [few(1), TriedLevel(rate=2, judged=Judged.UNDER)]
     assert next_rate(plan, tried) == 4
     assert answer(plan, tried).low == 2
     assert not answer(plan, tried).too_few
@@ -384,9 +388,11 @@ def test_a_level_is_too_few_only_when_nothing_else_is_known_of_it() -> None:
     assert judge_level([*close, Standing.MISSED], **healthy, enough=False) is Judged.OVER
 
 
-def held_again(run: Callable[[float, bool], Tried], plan: SearchPlan) -> tuple[list[Tried], Answer]:
+def held_again(
+    run: Callable[[float, bool], TriedLevel], plan: SearchPlan
+) -> tuple[list[TriedLevel], Answer]:
     """A search that holds early levels again; ``run`` is told whether it is one of them."""
-    tried: list[Tried] = []
+    tried: list[TriedLevel] = []
     while (rate := next_rate(plan, tried)) is not None:
         again = is_again(plan, tried)
         tried.append(replace(run(rate, again), again=again))
@@ -396,11 +402,11 @@ def held_again(run: Callable[[float, bool], Tried], plan: SearchPlan) -> tuple[l
 AGAIN = SearchPlan(start=10, highest=1000, again=True)
 
 
-def near(rate: float, knee: float, *, over: float = 0.3) -> Tried:
+def near(rate: float, knee: float, *, over: float = 0.3) -> TriedLevel:
     """A level whose reading tells how far it is from the knee."""
     value = max(-0.9, min(0.65, (rate / knee - 1) * 2))
     judged = Judged.OVER if value > over else Judged.UNDER if value < -over else Judged.CLOSE
-    return Tried(
+    return TriedLevel(
         rate=rate, judged=judged, minutes=1, reading=Reading(value=value, error=0.03), reason="slow"
     )
 
@@ -424,8 +430,10 @@ def test_a_service_that_changed_is_given_a_range_and_no_confidence(knee_then: fl
 
 
 def test_a_limit_that_goes_away_when_held_longer_has_no_upper_end() -> None:
-    def run(rate: float, again: bool) -> Tried:
-        return Tried(rate=rate, judged=Judged.OVER if rate > 100 and not again else Judged.UNDER)
+    def run(rate: float, again: bool) -> TriedLevel:
+        return TriedLevel(
+            rate=rate, judged=Judged.OVER if rate > 100 and not again else Judged.UNDER
+        )
 
     _, final = held_again(run, AGAIN)
     assert (final.kind, final.high, final.doubts) == (AnswerKind.CHANGED, inf, (SETTLES,))
@@ -450,7 +458,7 @@ def test_levels_that_wandered_more_than_chance_cost_the_confidence(
 def test_levels_that_disagree_cost_the_confidence() -> None:
     rng = Random(3)
 
-    def run(rate: float, _: bool) -> Tried:
+    def run(rate: float, _: bool) -> TriedLevel:
         return near(rate, 100 * rng.choice((0.9, 1.1)))
 
     _, final = held_again(run, replace(AGAIN, max_levels=16))
