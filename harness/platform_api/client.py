@@ -258,11 +258,13 @@ def _decoded(answer: urllib3.BaseHTTPResponse) -> Any:
         body = {}
         if answer.status < 400:
             raise PlatformApiError(answer.status, "not.json", "the answer is not JSON") from None
-    if answer.status >= 400:
-        fields = an_object(body)
+    fields = an_object(body)
+    said = fields.get("status")  # what passes an error on may say 200, and the body does not
+    status = said if type(said) is int and answer.status < 400 <= said else answer.status
+    if status >= 400:
         code = str(fields.get("code") or fields.get("error") or "unknown")
         text = str(fields.get("message") or fields.get("description") or "")
-        raise PlatformApiError(answer.status, code, text[:300])
+        raise PlatformApiError(status, code, text[:300])
     return body
 
 

@@ -118,7 +118,8 @@ def open_conversations(
 ) -> Iterator[Seen]:
     """All web messaging conversations that started on the days touched and have not ended.
 
-    ``on_left_out`` hears how many the service lists and does not give: no more than 100,000.
+    ``on_left_out`` hears how many the service counts and does not give: it gives no more than
+    100,000, and may leave out pages or repeat them.
     """
     listed = _details(api, start, end, conversations=[NOT_ENDED], on_left_out=on_left_out)
     return map(_seen, listed)
@@ -167,12 +168,15 @@ def _details(
     segments: Sequence[Mapping[str, Any]] = (),
     on_left_out: Callable[[int], None] = no_matter,
 ) -> Iterator[dict[str, Any]]:
-    """Page by page; more than the service gives of an interval is asked for day by day."""
+    """Page by page; more than the service gives of an interval is asked for day by day.
+
+    A page with nothing new is the last one, whatever the service counts.
+    """
     known: set[str] = set()  # intervals touch whole days, so that some would come twice
     spans = list(_slices(start, end, LONGEST))
     while spans:
         first, last = spans.pop(0)
-        number, received = 1, 0
+        number, received = 1, set[str]()
         while True:
             answer = _page(
                 api, first, last, number, size=PAGE, conversations=conversations, segments=segments
@@ -182,18 +186,20 @@ def _details(
             if number == 1 and total > MOST_RESULTS and last - first > timedelta(days=1):
                 spans[:0] = _slices(first, last, timedelta(days=1))
                 break
+            before = len(received)
             for one in page:
                 key = one.get("conversationId")
-                if isinstance(key, str) and key not in known:
-                    known.add(key)
-                    yield one
-            received += len(page)
+                if isinstance(key, str):
+                    received.add(key)
+                    if key not in known:
+                        known.add(key)
+                        yield one
             number += 1
-            if not page or (received >= total if total else len(page) < PAGE):
+            if len(received) >= total if total else len(page) < PAGE:
                 break
-            if number * PAGE > MOST_RESULTS:
-                if total > received:
-                    on_left_out(total - received)
+            if len(received) == before or number * PAGE > MOST_RESULTS:
+                if total > len(received):
+                    on_left_out(total - len(received))
                 break
 
 
@@ -228,12 +234,18 @@ def _slices(
 
 
 def conversations_of_run(
-    api: PlatformApi, run_id: str, start: datetime, end: datetime
+    api: PlatformApi,
+    run_id: str,
+    start: datetime,
+    end: datetime,
+    *,
+    on_no_end: Callable[[], None] = lambda: None,
 ) -> dict[str, Tagged]:
     """The run's conversations by the custom attributes that its guests sent, by their ids.
 
     The service can't search for an attribute (400, "Search not supported."): it lists what began in
     a span of time, and the run's are picked out here, whatever stands before their names.
+    ``on_no_end`` is called if the list repeats itself or goes on after 2,000 pages: it is cut then.
     """
     by_id: dict[str, Tagged] = {}
     for first, last in _slices(start, end, SEARCH_SLICE):
@@ -247,17 +259,23 @@ def conversations_of_run(
                 }
             ]
         }
+        cursors: set[str] = set()
         while True:
             answer = an_object(
                 api.post("/api/v2/conversations/participants/attributes/search", query)
             )
-            for one in objects(answer.get("results")):
+            page = objects(answer.get("results"))
+            for one in page:
                 tagged, key = _tagged(one, run_id), one.get("conversationId")
                 if tagged is not None and isinstance(key, str):
                     by_id[key] = tagged
             cursor = answer.get("cursor")
-            if not isinstance(cursor, str) or not cursor or cursor == query.get("cursor"):
+            if not isinstance(cursor, str) or not cursor or (not page and cursor in cursors):
                 break
+            if cursor in cursors or len(cursors) * SEVERAL >= MOST_RESULTS:
+                on_no_end()
+                break
+            cursors.add(cursor)
             query["cursor"] = cursor
     return by_id
 
@@ -301,10 +319,10 @@ def look_now(api: PlatformApi, conversation_id: str) -> Look:
     legs = objects(an_object(conversation).get("participants"))
     guests = [leg for leg in legs if str(leg.get("purpose")) in GUESTS]
     purpose = str(guests[0]["purpose"]) if guests else ""
-    if legs and all(_is_over(leg) for leg in legs):
-        return Look(Standing.ENDED, purpose)
     if not guests:
-        return Look(Standing.UNKNOWN)
+        return Look(Standing.UNKNOWN)  # the others' ends say nothing of the guest's
+    if all(_is_over(leg) for leg in legs):
+        return Look(Standing.ENDED, purpose)
     gone = all(_is_over(leg) for leg in guests)
     return Look(Standing.WRAP_UP if gone else Standing.OPEN, purpose)
 

@@ -155,10 +155,17 @@ def match(
     if len(all_of_them) <= FEW:
         _by_message(matches, certain, api)
     ours: dict[str, Tagged] = {}
+    what = "conversations by their attributes"
+
+    def no_end() -> None:
+        matches.refused[what] = "the service's list of them has no end: some may be missing"
+
     if Road.ATTRIBUTES not in closed:
         ours = matches.ask(
-            "conversations by their attributes",
-            lambda: conversations_of_run(api, search.run_id, span.start, span.began_until),
+            what,
+            lambda: conversations_of_run(
+                api, search.run_id, span.start, span.began_until, on_no_end=no_end
+            ),
             ours,
         )
     by_tag = {guest_tag(one.token): one for one in all_of_them}
@@ -558,8 +565,8 @@ def show_audit(
     ]
     if audit.left_out:
         doubts.append(
-            f"the service lists {audit.left_out:,} more open conversations and gives no "
-            "more than 100,000: they may be of this run"
+            f"the service counts {audit.left_out:,} more open conversations than it lists "
+            "(of more than 100,000 it lists no more): they may be of this run"
         )
     for doubt in doubts:
         say(f"{beside}{doubt}", style="yellow")

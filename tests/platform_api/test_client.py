@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
+from urllib3.response import HTTPResponse
 
 from harness.config.target import parse_target
 from harness.errors import ConfigError, PlatformApiError
-from harness.platform_api.client import Credentials, Places, PlatformApi
+from harness.platform_api.client import Credentials, Places, PlatformApi, _decoded
 
 ID = "12345678-90ab-cdef-1234-567890abcdef"
 GOOD = {"HARNESS_CLIENT_ID": "simulated-client", "HARNESS_CLIENT_SECRET": "simulated-secret"}
@@ -71,6 +72,14 @@ def test_it_keeps_within_its_share_of_calls(simulator: Any) -> None:
     (pause,) = pauses
     assert 30 < pause <= 60
     api.close()
+
+
+def test_an_error_that_is_passed_on_with_http_200_is_an_error() -> None:
+    body = b'{"status": 403, "code": "missing.permission", "message": "no"}'
+    with pytest.raises(PlatformApiError, match="HTTP 403") as caught:
+        _decoded(HTTPResponse(body, status=200))
+    assert (caught.value.refused, caught.value.code) == (True, "missing.permission")
+    assert _decoded(HTTPResponse(b'{"status": "Active"}', status=200)) == {"status": "Active"}
 
 
 def test_nobody_listens() -> None:

@@ -15,6 +15,7 @@ from harness.errors import PlatformApiError
 from harness.platform_api import conversations
 from harness.platform_api.client import organisation_limits
 from harness.platform_api.conversations import (
+    RUN_ATTRIBUTE,
     Standing,
     cleared_total,
     conversation_of_message,
@@ -178,6 +179,75 @@ def test_what_the_service_lists_and_does_not_give_is_told(monkeypatch: pytest.Mo
         found = list(open_conversations(api, *day, on_left_out=left_out.append))
         assert (len(found), left_out) == (4, [3])
         api.close()
+
+
+class Paging:
+    """A Platform API that answers with these pages, one after the other, the last for ever."""
+
+    def __init__(self, *pages: dict[str, Any]) -> None:
+        self._pages = list(pages)
+        self.asked = 0
+
+    def post(self, _path: str, _body: Any) -> Any:
+        self.asked += 1
+        assert self.asked < 50, "it asks for ever"
+        return self._pages.pop(0) if len(self._pages) > 1 else self._pages[0]
+
+
+def listed(total: int, *ids: str) -> dict[str, Any]:
+    return {"totalHits": total, "conversations": [{"conversationId": one} for one in ids]}
+
+
+@pytest.mark.parametrize(
+    ("pages", "count", "missing"),
+    [
+        ([listed(3, "a", "b"), listed(3, "c")], 3, []),
+        ([listed(3, "a", "b"), listed(3)], 2, [1]),  # a page is missing
+        ([listed(4, "a", "b"), listed(4, "a", "b")], 2, [2]),  # the same page again and again
+        ([listed(4, "a", "b"), listed(2, "b")], 2, []),  # some have ended meanwhile
+        ([listed(5)], 0, [5]),
+    ],
+)
+def test_what_is_counted_and_not_listed_is_told(
+    pages: list[dict[str, Any]], count: int, missing: list[int]
+) -> None:
+    left_out: list[int] = []
+    api: Any = Paging(*pages)
+    assert len(list(open_conversations(api, *SPAN, on_left_out=left_out.append))) == count
+    assert left_out == missing
+
+
+def test_without_its_guest_nobody_knows_how_a_conversation_stands() -> None:
+    class Shown:
+        def get(self, _path: str) -> Any:
+            return {"participants": [{"purpose": "agent", "endTime": "2026-11-28T01:02:03Z"}]}
+
+    api: Any = Shown()
+    assert standing_now(api, "c") is Standing.UNKNOWN
+
+
+def found_by(cursor: str, *ids: str) -> dict[str, Any]:
+    data = [{"participantAttributes": {RUN_ATTRIBUTE: "r"}}]
+    rows = [{"conversationId": one, "participantData": data} for one in ids]
+    return {"results": rows, "cursor": cursor}
+
+
+@pytest.mark.parametrize(
+    ("pages", "count", "ends"),
+    [
+        ([found_by("x", "a"), found_by("y"), found_by("", "b")], 2, True),
+        ([found_by("x", "a"), found_by("x")], 1, True),
+        ([found_by("x", "a"), found_by("x", "b")], 2, False),
+        ([found_by("x", "a"), found_by("y", "b"), found_by("x", "a")], 2, False),
+    ],
+)
+def test_a_list_without_an_end_is_left_and_told(
+    pages: list[dict[str, Any]], count: int, ends: bool
+) -> None:
+    told: list[str] = []
+    api: Any = Paging(*pages)
+    found = conversations_of_run(api, "r", *SPAN, on_no_end=lambda: told.append("no end"))
+    assert (len(found), told) == (count, [] if ends else ["no end"])
 
 
 def test_calls_in_the_same_queue_are_not_counted() -> None:
