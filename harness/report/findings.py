@@ -1,8 +1,8 @@
-"""What a report says beside the run's own figures.
+"""The parts of a report beside the run's own figures.
 
-How near the run came to the limits, and what was counted that should not happen; what a sweep, an
-audit or the Platform API has found since; and where the record and the files beside it differ, so
-that one of them was cut short or changed.
+How near the run came to the limits, and counts of what should not happen; the results of later
+sweeps and audits, and figures of the Platform API; and differences between the record and the files
+beside it, which mean that one of them was cut short or changed.
 """
 
 import math

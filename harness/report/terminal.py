@@ -170,7 +170,7 @@ def verdict_line(record: Mapping[str, Any]) -> Text:
 
 
 def _reason(reason: str, record: Mapping[str, Any]) -> str:
-    """A reason as it stands in the record, or what it says of an objective as ``met`` is told."""
+    """A reason as in the record; one about an objective is worded as in the lines of those met."""
     for entry in record.get("objectives", ()):
         if reason.startswith(f"{entry['verdict']}  {entry['text']}  was "):
             one = Objective.model_validate(entry)

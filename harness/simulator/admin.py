@@ -1,8 +1,8 @@
 """``/sim/…``: the truth, the faults, and starting anew. Answers on loopback only.
 
-No page of another site gets in either: it must be asked for by an address or as ``localhost``, not
-by a name that somebody has made to lead here, and what changes something without a body needs a
-header that no page may send.
+Pages of other sites are refused as well: the host must be an address or ``localhost``, not a name
+that was made to resolve to it, and a request that changes something without a body needs a header
+that no page may send.
 """
 
 from ipaddress import ip_address

@@ -1,11 +1,11 @@
-"""What the service remembers, and what really happened: the truth that a client's story is held to.
+"""The service's state, and a record of what really happened: the truth to check a client against.
 
 The truth of each question: what a guest sent that can be answered, and every message that did.
 
 A text, a choice and a Join are questions here, whether or not the guest expects an answer. Each row
-says when the question came, what error refused it, when each message of its answer was due and when
-it was written, and what the flow said of itself (its greeting) because of it. So every figure of a
-run can be checked against what really happened, question by question.
+records when the question came, what error refused it, when each message of its answer was due and
+when it was written, and the greeting that the flow sent because of it. So every figure of a run can
+be checked against what really happened, question by question.
 
 Slots throughout: fifteen thousand idle sessions should cost little.
 """

@@ -1,7 +1,7 @@
-"""onMessage: what a guest may say, and what the service makes of it.
+"""onMessage: how the service checks and handles what a guest sends.
 
 Checks come in a fixed order: session (4007, 4006), rate (429), read-only (409), shape (400, 4020),
-size (4011), custom attributes (4013), attachments (4008 to 4010). A refused message leaves nothing.
+size (4011), custom attributes (4013), attachments (4008 to 4010). A refused message has no effect.
 
 With getJwt a guest may read the history over REST.
 

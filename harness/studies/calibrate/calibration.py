@@ -1,7 +1,7 @@
 """``calibration.json``: what this machine can generate, measured by ``harness calibrate``.
 
-Kept in the reports folder, so that ``harness plan`` and ``harness preflight`` find it there. A rate
-is the highest of a rising load before the generator lags. People read it as a table and as a page.
+It lies in the reports folder, where ``harness plan`` and ``harness preflight`` read it. A rate is
+the highest of a rising load before the generator lags. It is shown as a table and as a page.
 """
 
 import platform

@@ -1,9 +1,9 @@
-"""The three runs of a calibration: guests that come ever faster, guests that speak ever faster, and
-guests that stay. Each is a run of its own against a simulator of its own.
+"""The three runs of a calibration: with a rising rate of guests, with a rising rate of messages,
+and with guests that stay. Each has a simulator of its own.
 
-What other work takes of the machine meanwhile is missing from the figures, and makes a generator
-late: it is measured too. Our own part is that of this process and of all its children that have
-ended, and theirs (``harness run`` waits for Locust and the simulator, Locust for its workers).
+The processor time that other programs take meanwhile lowers the figures and makes a generator late,
+so it is measured too. Our own part is that of this process and of all its children that have ended,
+and theirs (``harness run`` waits for Locust and the simulator, Locust for its workers).
 """
 
 import argparse

@@ -1,10 +1,10 @@
 """How long a level of a capacity search is held, and which part of it is judged.
 
-A level is looked at when it has been judged for a while, for twice that, and so on. A service that
-is still getting used to the load (machines are added, a cache fills) gets better while it is looked
-at: what lies before is left out, and the level is held on until it settles. No level is called
-missed before the service has had that time. One that gets worse, as a queue that grows does, is not
-called met before it has stopped doing so.
+A level is evaluated after the shortest hold time, after twice that, and so on. A service that is
+still adapting to the load (machines are added, a cache fills) improves meanwhile: the time before
+the improvement is left out, and the level is held until it settles. No level is called missed
+before the service has had that time. One that gets worse, such as a growing queue, is not called
+met before it is steady.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -79,12 +79,12 @@ class AnswerKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriedLevel:
-    """A level that was run; ``reason`` says what decided (the objective that broke first).
+    """A level that was run; ``reason`` is what decided (the objective that broke first).
 
-    ``reading`` is how far the objective that is nearest to breaking is from its limit. ``again``:
-    the load had been held before, and was held again to see whether it shows the same.
-    ``unsteady``: it still changed when its time was over. ``wandered``: how far its parts lie from
-    their mean, in squared standard errors, and the degrees of freedom.
+    ``reading`` is the distance from its limit of the objective that is nearest to breaking.
+    ``again``: the same load was held before, and this level is to confirm the result.
+    ``unsteady``: it was still changing at its end. ``wandered``: how far its parts lie from their
+    mean, in squared standard errors, and the degrees of freedom.
     """
 
     rate: float
@@ -99,11 +99,11 @@ class TriedLevel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchPlan:
-    """Where to look and how finely. Loads in any one unit: guests per second, guests at once.
+    """The range of the search and its resolution. Loads are guests per second or guests at once.
 
     The search ends when the interval's ends differ by ``resolution`` (a share) or after
-    ``max_levels`` levels. ``highest`` and ``lowest`` are never passed. ``whole``: only whole
-    numbers are loads, so two that follow each other are as near as there is.
+    ``max_levels`` levels. No load is outside ``lowest`` to ``highest``. ``whole``: loads are whole
+    numbers, so no load lies between two consecutive ones.
     """
 
     start: float
@@ -146,7 +146,7 @@ class SearchPlan:
         return float(round(middle)) if self.whole else middle
 
     def distinct(self, low: float, high: float, share: float) -> bool:
-        """Whether two loads differ by more than a share, and there are others between them."""
+        """Whether two loads differ by more than a share, and a load exists between them."""
         return high / low > (1 + share) * (1 + SAME_RATE) and not (self.whole and high - low <= 1)
 
 

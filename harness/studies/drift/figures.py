@@ -87,8 +87,8 @@ def session_lengths(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Lengths in seconds and the share of guests who stay so long (E. L. Kaplan, P. Meier, 1958).
 
-    A stay that was cut tells that it is longer. None is expected to be longer than the longest that
-    ended by itself: who stays beyond that is stuck, which is what is looked for.
+    A session that was cut counts as longer than that. None is expected to be longer than the
+    longest that ended by itself: a session beyond that is stuck, and those are to be detected.
     """
     rows = [(us / 1e6, ended, 0) for us, ended in lengths.buckets_us()]
     longest_s = rows[-1][0]

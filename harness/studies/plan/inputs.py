@@ -150,9 +150,9 @@ def read_capacity(text: str) -> Capacity:
 
 
 def _read_machines(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    """What one generator machine carries, as fields of :class:`Wanted`, and who says so.
+    """The limits of one generator machine, as fields of :class:`Wanted`, and their source.
 
-    By a calibration, else by defaults; the options go before both.
+    From a calibration, else defaults; options override both.
     """
     path = args.calibration or args.reports / CALIBRATION
     carries: dict[str, Any] = {}
