@@ -24,6 +24,12 @@ class Side(StrEnum):
     HARNESS = "harness"
 
 
+BOUNDS_AT_MOST = 0.1
+"""With more lower bounds among the points, a figure that does not rise may still have risen."""
+UNSEEN = frozenset({Drift.FLAT, Drift.IMPROVING})
+"""What lower bounds can't show."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
     """One figure over time. ``load`` at the same times where the figure follows the load.
@@ -49,6 +55,8 @@ class Watched:
     relative: bool = True
     limit: float | None = None
     fills: bool = False
+    lower_bounds: int = 0
+    """how many of the values are lower bounds: a percentile among what never came"""
     unit: str = ""
     """ms, s, MB, share, or none: for people; nothing is reckoned with it"""
 
@@ -184,6 +192,12 @@ def assess(
             raise ConfigError(f"{item.name}: {error}") from None
         if figure_trend.verdict is Drift.DRIFTING and figure_trend.falls and item.less_is_better:
             figure_trend = replace(figure_trend, verdict=Drift.IMPROVING)
+        if item.lower_bounds > BOUNDS_AT_MOST * len(item.values) and figure_trend.verdict in UNSEEN:
+            note = (
+                f"{item.lower_bounds} of {len(item.values)} points are lower bounds: what never "
+                "came may have become slower"
+            )
+            figure_trend = replace(figure_trend, verdict=Drift.UNDECIDED, note=note)
         reached = None if item.limit is None else figure_trend.limit_reached_in_s(item.limit)
         findings.append(Finding(watched=item, trend=figure_trend, limit_in_s=reached))
     leak = None

@@ -194,7 +194,13 @@ def watched_of(series: Series) -> Iterator[Watched]:
         bands = series.bands_ms.get(service_tag(operation), {})
         for percent in (50.0, 95.0):
             name, values = f"{operation} p{percent:g}", bands.get(percent, [])
-            yield from service(name, values, load=load, unit="ms", floor=TIMES_MATTER_MS)
+            least = series.at_least(service_tag(operation), percent)
+            times: dict[str, Any] = {
+                "unit": "ms",
+                "floor": TIMES_MATTER_MS,
+                "lower_bounds": sum(least),
+            }
+            yield from service(name, values, load=load, **times)
     absolute: dict[str, Any] = {"relative": False}
     for operation in TIMED:
         shares, trials = _error_shares(series, operation)

@@ -31,8 +31,12 @@ def soak(
     leaks: int = 0,
     memory_mb: float = 0.0,
     cut: int = 0,
+    silent: int = 0,
 ) -> None:
-    """Two hours of replies around 200 ms, rising by ``drift`` (a share) over the run."""
+    """Two hours of replies around 200 ms, rising by ``drift`` (a share) over the run.
+
+    Besides the sixty of each minute, ``silent`` more never come.
+    """
     rng = random.Random(1)
     writer = IntervalWriter(directory, "w", started_ns=10**18)
     for minute in range(MINUTES):
@@ -41,6 +45,8 @@ def soak(
         for _ in range(60):
             took = int(rng.gauss(middle, 10) * MS)
             recorder.add(Sample("reply", 0, 0, took, took + 1000))
+        for _ in range(silent):
+            recorder.add(Sample("reply", 0, 0, 2000 * MS, 2000 * MS, Outcome.TIMEOUT))
         for _ in range(cut if minute == MINUTES - 1 else 0):
             recorder.add(Sample("reply", 0, 0, 0, 0, Outcome.CUT_SHORT))
         if minute % 7 == 0 and not cut:
@@ -98,6 +104,14 @@ def test_a_slower_service_is_told_from_a_growing_harness(tmp_path: Path) -> None
 def test_what_the_end_cut_short_is_no_error_of_the_service(tmp_path: Path) -> None:
     report = assess_run(soak(tmp_path, cut=50))
     assert "reply errors" not in {finding.watched.name for finding in report.findings}
+
+
+def test_a_percentile_that_lies_among_what_never_came_is_not_called_flat(tmp_path: Path) -> None:
+    report = assess_run(soak(tmp_path, silent=6))
+    told = {finding.watched.name: finding.trend for finding in report.findings}
+    assert told["reply p50"].verdict is Drift.FLAT
+    assert told["reply p95"].verdict is Drift.UNDECIDED
+    assert told["reply p95"].note.startswith(f"{MINUTES} of {MINUTES} points are lower bounds")
 
 
 @pytest.mark.slow
