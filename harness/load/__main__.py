@@ -9,6 +9,7 @@ wanted.
 
 import json
 import os
+import re
 import signal
 import sys
 import traceback
@@ -21,7 +22,7 @@ from locust.argument_parser import get_parser
 from locust.main import main as run_locust
 from locust.util.load_locustfile import load_locustfile
 
-from harness.config.run_config import ENVIRONMENT, SCRIPT, SETTINGS, replace_environment
+from harness.config.run_config import SETTINGS, replace_environment
 from harness.errors import ConfigError, HarnessError
 from harness.load.admission import check_rows, might_break, would_break
 from harness.load.logs import use_json_if_configured
@@ -90,14 +91,11 @@ def inspect(path: Path) -> dict[str, Any]:
         return {"error": f"{error.filename}:{error.lineno}: {error.msg}"}
     except Exception as error:  # noqa: BLE001 - the file may raise whatever it likes
         why = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
-        script = ENVIRONMENT.get(SCRIPT)
-        if script and why.startswith(os.path.abspath(script)):
-            return {"error": why}  # it names the user's own file, and its line
-        return {"error": f"{_place(path, error)}: {why}"}
+        return {"error": why if _names_a_file(why) else f"{_place(path, error)}: {why}"}
     try:
         return _contents(users, shapes)
     except HarnessError as error:
-        return {"error": f"{path}: {error}"}
+        return {"error": str(error) if _names_a_file(str(error)) else f"{path}: {error}"}
 
 
 def _contents(users: dict[str, Any], shapes: list[Any]) -> dict[str, Any]:
@@ -131,6 +129,11 @@ def _contents(users: dict[str, Any], shapes: list[Any]) -> dict[str, Any]:
                 "warning": no_arrivals(schedule),
             }
     return contents
+
+
+def _names_a_file(why: str) -> bool:
+    """Whether an error says already which file it is of: a script, or its data."""
+    return os.path.isabs(why) and os.path.isfile(re.split("[:,]", why)[0])
 
 
 def _place(path: Path, error: BaseException) -> str:

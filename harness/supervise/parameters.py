@@ -96,9 +96,9 @@ def _is_set(value: object) -> bool:
 def parameters_of(args: Namespace) -> dict[str, str]:
     """The environment by which ready locustfiles learn what is asked of them."""
     if args.rate is not None:
-        rate_per_s(args.rate, "--rate")
+        expect(rate_per_s(args.rate, "--rate") > 0, "--rate", "more than zero", args.rate)
     if args.over is not None:
-        seconds(args.over, "--over")
+        expect(seconds(args.over, "--over") > 0, "--over", "more than zero", args.over)
     for name in ("stay", "silence"):
         if getattr(args, name) is not None:
             seconds(getattr(args, name), f"--{name}")

@@ -58,6 +58,13 @@ def test_from_a_script_at_the_embedded_simulator(tmp_path: Path) -> None:
     wrong = guest(tmp_path, "--script", "s.yaml", "--scenario", "ugly")
     assert wrong.returncode == 8
     assert "it has: good, bad" in wrong.stderr
+    for words, why in (
+        (("--script", "s.yaml", "--row", "-1"), "--row: expected zero or more, got -1"),
+        (("--row", "2"), "--scenario and --row go with --script"),
+        (("--scenario", "good"), "--scenario and --row go with --script"),
+    ):
+        wrong = guest(tmp_path, *words)
+        assert (wrong.returncode, wrong.stderr) == (8, f"error: {why}\n")
 
 
 def test_a_recording_is_redacted_understood_and_makes_a_script(

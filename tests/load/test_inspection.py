@@ -51,6 +51,16 @@ def test_an_occupancy_sets_the_schedule_aside() -> None:
     assert "HARNESS_OCCUPANCY: expected a number of guests at once" in wrong["error"]
 
 
+def test_too_few_rows_are_told_of_the_file_of_data_and_not_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "o.csv").write_text("order\n1\n")
+    (tmp_path / "s.yaml").write_text(
+        'feeder: {file: o.csv, mode: unique}\nscenarios:\n  a:\n    - say: "{{order}}"\n'
+    )
+    path = str(tmp_path / "s.yaml")
+    found = inspect(ROOT / "locustfiles" / "script.py", HARNESS_SCRIPT=path, HARNESS_OVER="10m")
+    assert found["error"].startswith(f"{tmp_path / 'o.csv'}: "), found
+
+
 WRONG = [
     ("\nimport nothing_like_it\n", "bad.py:2: ModuleNotFoundError"),
     ("def broken(:\n", "bad.py:1: "),

@@ -53,8 +53,8 @@ def test_what_is_asked_travels_by_the_environment() -> None:
     variables = parameters_of(parsed("--rate", "30/min", "--over", "5m", "--seed", "0"))
     assert variables == {"HARNESS_RATE": "30/min", "HARNESS_OVER": "5m", "HARNESS_SEED": "0"}
     assert parameters_of(parsed("--occupancy", "20")) == {"HARNESS_OCCUPANCY": "20"}
-    for words in (["--rate", "fast"], ["--over", "soon"]):
-        with pytest.raises(ConfigError, match=words[0]):
+    for words in (["--rate", "fast"], ["--over", "soon"], ["--rate", "0/s"], ["--over", "0s"]):
+        with pytest.raises(ConfigError, match=f"{words[0]}: expected .*, got .?{words[1]}"):
             parameters_of(parsed(*words))
 
 
