@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from harness import __version__, machine
 from harness.config.run_config import ENVIRONMENT
-from harness.errors import ConfigError, ExitCode, HarnessError, PreflightRefused
+from harness.errors import ConfigError, ExitCode, HarnessError, PlatformApiError, PreflightRefused
 from harness.streams import lost_output, outlast_readers
 
 if TYPE_CHECKING:  # click is not waited for by who asks only for the list of commands
@@ -111,6 +111,8 @@ def _main(argv: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         if isinstance(error, ConfigError):
             return ExitCode.CONFIG
+        if isinstance(error, PlatformApiError):  # nobody could tell how the conversations stand
+            return ExitCode.UNKNOWN
         return ExitCode.PREFLIGHT if isinstance(error, PreflightRefused) else ExitCode.INVALID
     except UnicodeEncodeError as error:  # a name or a text as it was typed, in another encoding
         typed = error.object[max(0, error.start - 40) : error.end + 40]

@@ -22,6 +22,25 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.process
+def test_a_service_that_cannot_be_asked_leaves_it_unknown(
+    tmp_path: Path,
+    credentials: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("HARNESS_CLIENT_SECRET", "mistyped")
+    directory = tmp_path / RUN
+    directory.mkdir()
+    with Simulated() as world:
+        write_start(directory, target=world.url, started=utc_iso())
+        ledger_of(directory, (Guest(world, RUN), Stage.LOST))
+        for command in (["audit"], ["sweep", "--platform"]):
+            world.simulator.faults(forbid_clear=1)
+            assert main([*command, str(directory)]) == ExitCode.UNKNOWN
+            assert "the Platform API answered HTTP 401" in capsys.readouterr().err
+
+
+@pytest.mark.process
 def test_found_then_disconnected_then_clean(
     tmp_path: Path, credentials: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
