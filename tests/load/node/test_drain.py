@@ -106,22 +106,26 @@ def test_a_killed_workers_sessions_are_swept_and_it_is_never_a_pass(
 
 
 @pytest.mark.long
-def test_a_second_ctrl_c_ends_the_wait_for_what_a_killed_worker_was_opening(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["a second Ctrl-C", "the end of SIGTERM's grace"])
+def test_the_wait_for_what_a_killed_worker_was_opening_ends_with(way: str, tmp_path: Path) -> None:
+    numbers = [signal.SIGINT, signal.SIGINT] if "Ctrl-C" in way else [signal.SIGTERM]
     late = Late(in_order(*["silence"] * 4), late_s=lambda: 20.0)
     with FakeServer(late.serve) as server:
         process = start(
             locustfile(tmp_path), tmp_path, f"ws://127.0.0.1:{server.port}/v1?deploymentId={ID}",
             "-u", "4", "-r", "4", "-t", "5m", "--processes", "2", "--stop-timeout", "1",
+            HARNESS_TERM_GRACE="15s",
         )  # fmt: skip
         in_session(tmp_path, 4)
         psutil.Process(process.pid).children()[0].kill()
-        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, numbers.pop())
         said = ""
         while "at the end: waiting" not in said:
             said += (line := process.stdout.readline())
             assert line, said
         began = time.monotonic()
-        os.kill(process.pid, signal.SIGINT)
+        for number in numbers:
+            os.kill(process.pid, number)
         code, output = finish(process)
         waited_s = time.monotonic() - began
     assert waited_s < 30, "it is a minute for those who do not hurry"
