@@ -46,6 +46,7 @@ CLEARS = (
     "another's",
     "another's event",
     "both, but one event",
+    "another's session",
     "limit",
     "ignore",
     "echo only",
@@ -199,6 +200,11 @@ class Liar:
             "another's event": (
                 echo,
                 {**event("SessionClearedEvent"), "tracingId": FOREIGN},
+                event("ConnectionClosedEvent"),
+            ),
+            "another's session": (
+                echo,
+                {**event("SessionClearedEvent"), "body": {"token": FOREIGN}},
                 event("ConnectionClosedEvent"),
             ),
             "both, but one event": (

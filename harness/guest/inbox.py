@@ -434,7 +434,7 @@ class Inbox:
                 # It names no session: if we sent no Clear, it may be another session's.
                 again = self.session.state in CLEARED
                 return Finding.DUPLICATE if again else Finding.UNASKED_CLEAR
-            self.foreign_clear |= self._is_foreign(event.tracing_id)
+            self.foreign_clear |= event.says_more or self._is_foreign(event.tracing_id)
             self._cleared_ns = arrived_ns
             self.pending.finish("clear", arrived_ns, seen_ns)
         elif isinstance(event, ConnectionClosed):

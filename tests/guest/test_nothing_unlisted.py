@@ -127,7 +127,7 @@ def test_a_refusal_does_not_unsay_an_answer_whole_or_damaged(move: str, clear: s
     "clear",
     [
         *("honour", "ignore", "forbid", "take back without name"),
-        *("another's", "another's event", "both, but one event"),
+        *("another's", "another's event", "both, but one event", "another's session"),
     ],
 )
 def test_each_way_that_once_left_sessions_unlisted(way: str, clear: str) -> None:
