@@ -109,6 +109,7 @@ class Connection:
             seen=settings.seen,
             owner=self.owner,
             lane=self._lane,
+            token=self.token,
         )
 
     @property
@@ -356,8 +357,8 @@ class Connection:
 
         It echoes our Clear and retires the connection. An event with neither may be another
         session's: only a resume can tell. So it is where the event or an echo names another's
-        Clear, where the event's body is not empty, and after an error that names no request, which
-        may be the answer to our Clear.
+        Clear or session, and after an error that names no request, which may be the answer to our
+        Clear.
 
         Both events without the echo are proof enough. The service sends SessionClearedEvent only
         for a Clear, and sends it, and the ConnectionClosedEvent after it, only to the connections

@@ -213,6 +213,7 @@ class Inbox:
     seen: Seen
     owner: str
     lane: str
+    token: str
     _newest: str = ""
     """the service's time of its newest message"""
     _newest_before: str = ""
@@ -415,6 +416,10 @@ class Inbox:
         """Whether a frame names a request of another session."""
         return bool(tracing_id) and not str(tracing_id).startswith(self.owner)
 
+    def _is_others(self, token: object) -> bool:
+        """Whether a frame names another session."""
+        return token is not None and token != self.token
+
     def _unawaited(self, tracing_id: str, message: Message, finding: Finding) -> Finding:
         """Take in the echo of a request that is not pending (any more)."""
         if not tracing_id:
@@ -434,7 +439,7 @@ class Inbox:
                 # It names no session: if we sent no Clear, it may be another session's.
                 again = self.session.state in CLEARED
                 return Finding.DUPLICATE if again else Finding.UNASKED_CLEAR
-            self.foreign_clear |= event.says_more or self._is_foreign(event.tracing_id)
+            self.foreign_clear |= self._is_foreign(event.tracing_id) or self._is_others(event.token)
             self._cleared_ns = arrived_ns
             self.pending.finish("clear", arrived_ns, seen_ns)
         elif isinstance(event, ConnectionClosed):

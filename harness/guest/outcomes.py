@@ -271,9 +271,8 @@ def question_outcome(error: BaseException | None) -> Outcome:
     """The outcome of a story's open questions if the story ends with this error."""
     if was_cut(error):
         return Outcome.CUT_SHORT
-    if (
-        isinstance(error, ConnectionLost) and error.timed_out
-    ):  # an HTTP request: ours is still there
+    # Of an HTTP request: the guest's own connection is still there.
+    if isinstance(error, ConnectionLost) and error.timed_out:
         return Outcome.UNANSWERED
     if isinstance(error, TransportError | SessionExpired | SessionNotFound):
         return Outcome.LOST

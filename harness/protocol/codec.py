@@ -11,7 +11,7 @@ for that.
 import contextlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
@@ -69,8 +69,8 @@ class SessionCleared:
 
     tracing_id: str | None = None
     """the Clear that it answers, where the service says so: usually it names none"""
-    says_more: bool = False
-    """its body, documented as empty, holds something: perhaps whose session was ended"""
+    token: object = field(default=None, repr=False)
+    """the session that has ended, should its body, documented as empty, name one"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +302,7 @@ def _other(envelope: dict[str, Any], body: Any) -> Event:
     if name == MessageClass.SESSION_RESPONSE:
         return _session_response(fields, tracing_id)
     if name == MessageClass.SESSION_CLEARED_EVENT:
-        return SessionCleared(tracing_id, says_more=bool(body))
+        return SessionCleared(tracing_id, fields.get("token"))
     if name == MessageClass.CONNECTION_CLOSED_EVENT:
         # The field is "reason" in the mobile SDK and "reasonCode" in the published schema.
         reason = fields.get("reason") or fields.get("reasonCode")

@@ -482,7 +482,10 @@ def sweep_run(directory: Path, order: SweepOrder, console: Console) -> int:
         return hidden + len(leftovers)
     left = _by_guests(directory, leftovers, target, order, sign_ins, console)
     if left and order.platform:
-        left = _by_platform(directory, order, console)
+        try:
+            left = _by_platform(directory, order, console)
+        except PlatformApiError as error:  # they are still left, and other runs may be swept
+            tell(f"{directory.name}: {error}; {left:,} left")
     return hidden + left
 
 

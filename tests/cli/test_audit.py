@@ -22,7 +22,7 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.process
-def test_a_service_that_cannot_be_asked_leaves_it_unknown(
+def test_a_service_that_cannot_be_asked_leaves_it_unknown_and_what_is_left_left(
     tmp_path: Path,
     credentials: None,
     monkeypatch: pytest.MonkeyPatch,
@@ -34,10 +34,13 @@ def test_a_service_that_cannot_be_asked_leaves_it_unknown(
     with Simulated() as world:
         write_start(directory, target=world.url, started=utc_iso())
         ledger_of(directory, (Guest(world, RUN), Stage.LOST))
-        for command in (["audit"], ["sweep", "--platform"]):
-            world.simulator.faults(forbid_clear=1)
-            assert main([*command, str(directory)]) == ExitCode.UNKNOWN
-            assert "the Platform API answered HTTP 401" in capsys.readouterr().err
+        world.simulator.faults(forbid_clear=1)
+        assert main(["audit", str(directory)]) == ExitCode.UNKNOWN
+        assert "the Platform API answered HTTP 401" in capsys.readouterr().err
+        assert main(["sweep", "--platform", str(directory)]) == ExitCode.LEFTOVERS
+        told = " ".join(capsys.readouterr().out.split())
+        assert f"{RUN}: the Platform API answered HTTP 401" in told
+        assert "1 left" in told
 
 
 @pytest.mark.process

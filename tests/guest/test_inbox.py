@@ -50,6 +50,7 @@ class Rig:
             seen=seen or Seen(),
             owner=owner,
             lane=owner + "00",
+            token="t",
         )
         self.session.send(Send.CONFIGURE)
         self.inbox.pending["open"] = ("session_open", 0, 1)

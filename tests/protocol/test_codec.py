@@ -99,7 +99,8 @@ def test_disconnect_that_makes_the_session_read_only() -> None:
     [
         (frame("SessionClearedEvent", {}), SessionCleared()),
         (frame("SessionClearedEvent", {}, tracingId="a"), SessionCleared("a")),
-        (frame("SessionClearedEvent", {"token": "t"}), SessionCleared(says_more=True)),
+        (frame("SessionClearedEvent", {"token": "t"}), SessionCleared(token="t")),
+        (frame("SessionClearedEvent", {"reason": "said more one day"}), SessionCleared()),
         (frame("ConnectionClosedEvent", {"reason": "signedIn"}), ConnectionClosed("signedIn")),
         (frame("ConnectionClosedEvent", {"reasonCode": "x"}), ConnectionClosed("x")),
         (frame("SessionExpiredEvent", {}), SessionExpired()),

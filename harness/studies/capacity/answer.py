@@ -189,7 +189,7 @@ ASSUMES = (
 AT_OTHER_HOURS = "What the service carries at other hours, or in spells longer than the search."
 
 
-def open_questions(by: Quantity, answer: Answer, levels: Levels) -> list[str]:
+def could_not_tell(by: Quantity, answer: Answer, levels: Levels) -> list[str]:
     """What a search leaves open, and what may be done about it."""
     open_points = list(map(sentence, answer.doubts))
     open_points += [
@@ -214,7 +214,7 @@ def as_dict(
         "found": str(answer.kind),
         "answer": answer.text(by.unit, by.shown(1.0)),
         "assumes": list(ASSUMES),
-        "open_questions": open_questions(by, answer, levels),
+        "could_not_tell": could_not_tell(by, answer, levels),
         "low": by.shown(answer.low),
         "high": None if answer.high == inf else by.shown(answer.high),
         "centre": None if answer.centre is None else by.shown(answer.centre),
@@ -292,7 +292,7 @@ def capacity_page(answer: Mapping[str, Any]) -> Page:
     by = Quantity(answer["by"])
     levels = sorted(answer["levels"], key=by.load_of)
     headline = capital(str(answer["answer"]))
-    open_points = Items(answer["open_questions"])
+    open_points = Items(answer["could_not_tell"])
     rests: list[Block] = [Items(answer["assumes"]), Heading("What it could not tell"), open_points]
     sections = [
         _curve(answer, by, levels),

@@ -60,15 +60,15 @@ def test_one_form_says_the_answer_and_what_is_open() -> None:
     levels = [{**LEVEL, "rate_per_s": 20.0, "note": "was still getting better"}]
     sure = as_dict(Quantity.RATE, answer(), levels, wanted=None, directory="d")
     assert (sure["answer"], sure["confidence"]) == ("1,200 to 1,320 guests/min (95 %)", 0.95)
-    assert "The level of 1,200 guests/min was still getting better." in sure["open_questions"]
-    assert any("no level has been held again" in text for text in sure["open_questions"])
+    assert "The level of 1,200 guests/min was still getting better." in sure["could_not_tell"]
+    assert any("no level has been held again" in text for text in sure["could_not_tell"])
     moved = answer(kind=AnswerKind.CHANGED, centre=None, doubts=(CHANGED,))
     open_ = as_dict(Quantity.RATE, moved, levels, wanted=None, directory="d")
     assert open_["answer"] == (
         "between 1,200 and 1,320 guests/min: the service changed during the search"
     )
     assert open_["confidence"] is None
-    assert open_["open_questions"][0].startswith("A level that was held again at the end")
+    assert open_["could_not_tell"][0].startswith("A level that was held again at the end")
 
 
 def test_only_what_a_level_missed_has_broken() -> None:
