@@ -33,7 +33,7 @@ def answer(**changes: Any) -> dict[str, Any]:
         "headroom": 0.2,
         "wanted": 300.0,
         "assumes": [],
-        "open_questions": [],
+        "could_not_tell": [],
         "fits": {
             name: {"why_not": "too few levels"} for name in ("scalability", "queueing", "little")
         },
@@ -59,7 +59,7 @@ def test_what_it_could_not_tell_stands_on_the_page() -> None:
     texts = {
         "answer": "so far between 1 and 2 guests/min",
         "assumes": ["nothing <i>"],
-        "open_questions": ["whether <i>"],
+        "could_not_tell": ["whether <i>"],
     }
     html = render(answer(found="searching", headroom=None, **texts))
     assert "<h1>So far between 1 and 2 guests/min</h1>" in html
