@@ -7,6 +7,7 @@ of it is read from what the harness says.
 import contextlib
 import json
 import threading
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, repeat
@@ -53,6 +54,9 @@ CLEARS = (
     "cut before",
     "cut after",
 )
+NAMED_BY_THE_SERVICE = "honour, event with an id of its own"
+"""A move of Clear that is no lie. A service that mixes it with "another's event" can deceive: after
+the first of them its own ids are believed."""
 LIES = (
     "cleared",
     "expired event",
@@ -181,7 +185,7 @@ class Liar:
         if move == "cut before":
             peer.reset()
             return False
-        if move in ("honour", "honour in silence", "cut after"):
+        if move in ("honour", "honour in silence", "cut after", NAMED_BY_THE_SERVICE):
             self.open.discard(token)
             session["here"] = False
         if move == "cut after":
@@ -200,6 +204,11 @@ class Liar:
             "another's event": (
                 echo,
                 {**event("SessionClearedEvent"), "tracingId": FOREIGN},
+                event("ConnectionClosedEvent"),
+            ),
+            NAMED_BY_THE_SERVICE: (
+                echo,
+                {**event("SessionClearedEvent"), "tracingId": str(uuid.uuid4())},
                 event("ConnectionClosedEvent"),
             ),
             "another's session": (

@@ -41,7 +41,11 @@ NOT_THIS_SIGN_IN = frozenset(
 
 
 def end_session(
-    connection: Connection, *, lost_ns: int | None = None, sign_ins: Iterable[str] = ()
+    connection: Connection,
+    *,
+    lost_ns: int | None = None,
+    sign_ins: Iterable[str] = (),
+    stray_id: str = "",
 ) -> Ending:
     """Make a new connection for a token and end its session, with proof.
 
@@ -52,7 +56,8 @@ def end_session(
     that this request has opened is cleared as well. False means that it is alive; it is cleared.
     Only an answer with this request's own tracingId counts.
     Timed as ``resume`` from ``lost_ns`` if that is given. If the session turns out to be a
-    signed-in guest's, ``sign_ins`` (JWTs) are tried one after the other.
+    signed-in guest's, ``sign_ins`` (JWTs) are tried one after the other. ``stray_id``: see
+    :func:`stray_id_of`.
     """
     try:
         connection.connect()
@@ -75,14 +80,24 @@ def end_session(
         return Ending.UNANSWERED
     except TransportError:
         return Ending.CUT
-    ending = _cleared(connection)
+    gone = response.new_session and response.tracing_id == connection.inbox.configure_id
+    ending = _cleared(connection, stray_before=stray_id if gone else "")
     connection.close()
     if ending is not Ending.CLEARED:
         return ending  # even if the old session is over, the empty one that we opened is not
     if connection.unanswered(monotonic_ns()):
         return Ending.NOT_YET  # an error that named no request made us try another sign-in
-    gone = response.new_session and response.tracing_id == connection.inbox.configure_id
     return Ending.GONE if gone else ending
+
+
+def stray_id_of(connection: Connection) -> str:
+    """After an end that is ``UNCONFIRMED``: the id that may have been the service's own, or "".
+
+    The service may name SessionClearedEvent itself, or it may have named another's Clear. If
+    :func:`end_session` is given this id and finds that the session was over, it was the service's
+    own: no third session has to be opened to learn how the empty one has ended.
+    """
+    return connection.inbox.stray_id
 
 
 def was_alive(connection: Connection) -> bool:
@@ -94,11 +109,13 @@ def was_alive(connection: Connection) -> bool:
     return response.tracing_id == inbox.configure_id
 
 
-def _cleared(connection: Connection) -> Ending:
+def _cleared(connection: Connection, *, stray_before: str = "") -> Ending:
     """Send Clear on this connection, and wait for all of its proof."""
     settings = connection.settings
     ending = connection.clear(within_s=settings.clear_within_s)
-    return ending if ending is not Ending.CLEARED else connection.confirm(settings.close_within_s)
+    if ending is not Ending.CLEARED:
+        return ending
+    return connection.confirm(settings.close_within_s, stray_before=stray_before)
 
 
 def _resume(
@@ -184,7 +201,7 @@ class Clearing:
         if configuring and ending is Ending.CLEARED:
             ending = Ending.UNCONFIRMED
         lost_ns = connection.inbox.lost_ns or monotonic_ns()
-        wait_s = 0.0
+        stray_id, wait_s = stray_id_of(connection), 0.0
         if ending in UNSETTLED and not new:
             self.mark(Stage.CLEARING)  # on disk before the session is asked for again
         for attempt in range(settings.end_attempts):
@@ -197,7 +214,8 @@ class Clearing:
             again = Connection(
                 settings, connection.token, self._recorder, on_configure=self._note_configure_sent
             )
-            ending = settled(first, end_session(again, lost_ns=lost_ns))
+            ending = settled(first, end_session(again, lost_ns=lost_ns, stray_id=stray_id))
+            stray_id = stray_id_of(again) or stray_id
             if once and was_alive(again):
                 unanswered = False
             if again.unanswered(began_ns):

@@ -352,7 +352,7 @@ class Connection:
         except TransportError:
             return Ending.CLEARED if self.state in CLEARED else Ending.CUT
 
-    def confirm(self, within_s: float) -> Ending:
+    def confirm(self, within_s: float, *, stray_before: str = "") -> Ending:
         """After SessionClearedEvent, wait for what confirms it: the service sends that at once.
 
         It echoes our Clear and retires the connection. An event with neither may be another
@@ -365,6 +365,11 @@ class Connection:
         of the session that has ended. A Clear of another tab would have ended this same session.
         (The other reasons to retire a connection, such as a fourth one or closeSession, do not
         clear.)
+
+        ``stray_before`` is the tracingId of an earlier SessionClearedEvent for this token that
+        named no request of its session, though a resume has shown that the session was over. So
+        the service puts ids of its own there, and a further one is no reason to doubt all three
+        frames.
         """
         self._wait_while(lambda: self.connected, within_s)
         failure = self.inbox.failure
@@ -375,7 +380,11 @@ class Connection:
         if self.inbox.foreign_clear:
             return Ending.UNCONFIRMED
         retired = self.session.connection is ConnectionState.RETIRED
-        return Ending.CLEARED if retired or self.state is State.PROVED else Ending.UNCONFIRMED
+        proved = self.state is State.PROVED
+        if stray_id := self.inbox.stray_id:
+            own = stray_before not in ("", stray_id)
+            return Ending.CLEARED if own and retired and proved else Ending.UNCONFIRMED
+        return Ending.CLEARED if retired or proved else Ending.UNCONFIRMED
 
     def await_contradiction(
         self, *, within_s: float, states: frozenset[State] = frozenset({State.REFUSED})

@@ -245,6 +245,8 @@ class Inbox:
     """tracingId of this connection's newest Clear"""
     foreign_clear: bool = False
     """what answers another's Clear has come, so that SessionClearedEvent may be another's too"""
+    stray_id: str = ""
+    """the tracingId of our SessionClearedEvent, if no request of this session has that id"""
     _cleared_ns: int = 0
     lost_ns: int = 0
     """when the last connection ended"""
@@ -439,7 +441,9 @@ class Inbox:
                 # It names no session: if we sent no Clear, it may be another session's.
                 again = self.session.state in CLEARED
                 return Finding.DUPLICATE if again else Finding.UNASKED_CLEAR
-            self.foreign_clear |= self._is_foreign(event.tracing_id) or self._is_others(event.token)
+            if self._is_foreign(event.tracing_id):
+                self.stray_id = str(event.tracing_id)
+            self.foreign_clear |= self._is_others(event.token)
             self._cleared_ns = arrived_ns
             self.pending.finish("clear", arrived_ns, seen_ns)
         elif isinstance(event, ConnectionClosed):

@@ -15,7 +15,7 @@ from gevent.pool import Pool
 
 from harness.clock import monotonic_ns, wall_ns
 from harness.errors import LedgerError
-from harness.guest.clear import end_session
+from harness.guest.clear import end_session, stray_id_of, was_alive
 from harness.guest.connection import Connection
 from harness.guest.outcomes import Ending
 from harness.guest.settings import GuestSettings
@@ -95,9 +95,18 @@ def sweep_derived(
 
     def attempt(token: str) -> None:
         nonlocal unknown_in_a_row
-        in_time = itertools.takewhile(lambda _: monotonic_ns() < deadline, sign_ins)
-        connection = Connection(settings, token, recorder)
-        ending = end_session(connection, sign_ins=in_time)
+
+        def end(stray_id: str = "") -> tuple[Ending, Connection]:
+            in_time = itertools.takewhile(lambda _: monotonic_ns() < deadline, sign_ins)
+            connection = Connection(settings, token, recorder)
+            return end_session(connection, sign_ins=in_time, stray_id=stray_id), connection
+
+        ending, connection = end()
+        alive = was_alive(connection)
+        if ending is Ending.UNCONFIRMED and (stray_id := stray_id_of(connection)):
+            ending, connection = end(stray_id)
+            if alive and ending is Ending.GONE:
+                ending = Ending.CLEARED
         unanswered = connection.unanswered(monotonic_ns())
         result.tried += 1
         if ending is Ending.GONE:

@@ -33,7 +33,7 @@ from rich.console import Console
 from harness.clock import monotonic_ns, wall_ns
 from harness.config.target import Target
 from harness.errors import ConfigError, LedgerError, PlatformApiError
-from harness.guest.clear import end_session, was_alive
+from harness.guest.clear import end_session, stray_id_of, was_alive
 from harness.guest.connection import Connection
 from harness.guest.outcomes import Ending
 from harness.guest.settings import LATE_WITHIN_S, GuestSettings
@@ -240,6 +240,7 @@ class _Sweep:
 
     def _ask(self, leftover: Leftover, request_log: "_RequestLog") -> tuple[Ending, bool]:
         """The session's ending, and whether it was still alive. Raises LedgerError."""
+        alive, stray_id = False, ""
         while True:
             connection = Connection(
                 self.settings, leftover.token, self.recorder, on_configure=request_log
@@ -251,18 +252,24 @@ class _Sweep:
                     sign_ins=itertools.takewhile(
                         lambda _: monotonic_ns() < self.deadline_ns, likely
                     ),
+                    stray_id=stray_id,
                 )
             except LedgerError:
                 connection.close()
                 raise
+            alive = alive or was_alive(connection)
             if not connection.retry_after_s:
                 if not (ending.proof or connection.unanswered(monotonic_ns())):
                     request_log.take_back()
-                return ending, was_alive(connection)
+                if ending is Ending.UNCONFIRMED and not stray_id:
+                    stray_id = stray_id_of(connection)
+                    if stray_id:
+                        continue
+                return Ending.CLEARED if alive and ending is Ending.GONE else ending, alive
             again_ns = monotonic_ns() + int(connection.retry_after_s * 1e9)
             self.not_before_ns = max(self.not_before_ns, again_ns)
             if again_ns >= self.deadline_ns:
-                return ending, False
+                return ending, alive
             gevent.sleep(connection.retry_after_s)
 
     def _over_ns(self, leftover: Leftover) -> int:

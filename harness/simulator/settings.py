@@ -218,6 +218,8 @@ class Knobs:
 
     clear_order: str = "echo,cleared,closed"
     clear_echo_type: Literal["message", "response"] = "message"
+    cleared_event_id: Literal["none", "request", "own"] = "none"
+    """SessionClearedEvent's tracingId: none, that of the Clear, or one of the service's own."""
     close_after_clear: int = 0
     """Close code that the server itself sends after Clear; 0: it leaves closing to the client."""
     close_after_clear_s: float = 0.1

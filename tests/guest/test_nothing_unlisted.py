@@ -24,6 +24,7 @@ from liar import (
     CONFIGURES,
     LATE_S,
     LIES,
+    NAMED_BY_THE_SERVICE,
     Liar,
     Plan,
     asking_for,
@@ -137,6 +138,31 @@ def test_each_way_that_once_left_sessions_unlisted(way: str, clear: str) -> None
     assert liar.open <= listed
     if clear == "honour":
         assert not liar.open
+
+
+@pytest.mark.parametrize(
+    ("clears", "proof"),
+    [
+        ((NAMED_BY_THE_SERVICE,) * 2, True),
+        ((NAMED_BY_THE_SERVICE, "honour"), True),
+        (("cut after", NAMED_BY_THE_SERVICE, NAMED_BY_THE_SERVICE), True),
+        ((NAMED_BY_THE_SERVICE, "ignore"), False),
+        ((NAMED_BY_THE_SERVICE, "echo only"), False),
+        ((NAMED_BY_THE_SERVICE, *["another's"] * 9), False),
+        ((NAMED_BY_THE_SERVICE, *["another's session"] * 9), False),
+        ((NAMED_BY_THE_SERVICE, "forbid"), False),
+        (("another's event",) * 9, False),
+        (("another's event", "another's event", NAMED_BY_THE_SERVICE), True),
+    ],
+)
+def test_an_event_that_the_service_names_itself_is_believed_once_a_resume_has_found_it_true(
+    clears: Sequence[str], proof: bool
+) -> None:
+    liar, listed, _, ending = play(Plan(clears=clears), [])
+    assert ending is not None
+    assert ending.proof is proof
+    assert liar.open <= listed
+    assert bool(listed) is not proof
 
 
 class SlowSecond:

@@ -290,11 +290,18 @@ def _carry_out(connection: "Connection", session: Session, tracing_id: str | Non
         service.note(session, "clear answer lost (fault)")
         return
     body = _presence(service, "Clear", number, at)
+    match knobs.cleared_event_id:
+        case "none":
+            event_id = None
+        case "request":
+            event_id = tracing_id
+        case "own":
+            event_id = service.ids.uuid()
     sequence = {
         "echo": frames.envelope(
             knobs.clear_echo_type, "StructuredMessage", body, tracing_id=tracing_id
         ),
-        "cleared": frames.message("SessionClearedEvent", {}),
+        "cleared": frames.message("SessionClearedEvent", {}, event_id),
         "closed": frames.message("ConnectionClosedEvent", {}),
     }
     if strikes("no_connection_closed"):
