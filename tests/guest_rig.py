@@ -39,7 +39,7 @@ class Rig:
         names = {one.name for one in fields(GuestSettings)}
         return GuestSession(
             replace(self.settings, **{name: settings[name] for name in names & settings.keys()}),
-            str(uuid.uuid4()),
+            settings.get("token") or str(uuid.uuid4()),
             ledger=self.ledger,
             recorder=self.recorder,
             think_s=lambda: 0.01,

@@ -189,7 +189,9 @@ class GuestSession:
         self._story = Story.BEGUN
         self._recorder.count(STORIES_BEGUN)
         clearing.mark(Stage.CONFIGURED)
-        if self.settings.auto_join and response.new_session:
+        if not response.new_session:
+            self._recorder.count("not_new")
+        elif self.settings.auto_join:
             self.join()
 
     def _note_configure_sent(self, sending: bool) -> None:

@@ -409,6 +409,12 @@ _COUNTERS = (
     _unusual("cross_talk", "messages of another guest's session", alarming=True),
     _unusual("unasked_clear", "SessionClearedEvents that nobody had asked for", alarming=True),
     _unusual("after_clear", "messages after the proof of Clear", alarming=True),
+    _unusual(
+        "not_new",
+        "sessions that the service did not call new",
+        "their tokens were new, so they may be another guest's; no Join was sent",
+        alarming=True,
+    ),
     _unusual("duplicate", "messages that came twice"),
     _unusual("out_of_order", "messages older, by the service's clock, than one before them"),
     _unusual("late_message", "answers to requests that had been given up"),

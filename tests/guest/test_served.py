@@ -10,6 +10,7 @@ import pytest
 from guest_rig import Rig
 from processes import Simulator
 from script_texts import parse_script
+from sessions import leave_open
 
 from harness.clock import monotonic_ns
 from harness.config.target import parse_target
@@ -52,6 +53,22 @@ def guests(taken: Collected) -> dict[str, int]:
     asked = sum(sum(taken.outcomes.get(one, {}).values()) for one in ("reply", "greeting"))
     assert counts["questions_asked"] == asked
     return {name: many for name, many in found.items() if many}
+
+
+def test_a_session_that_the_service_does_not_call_new_is_counted_and_nothing_joins_it(
+    rig: Any,
+) -> None:
+    (token,) = leave_open(rig.simulator, 1)
+    with rig.guest(token=token, auto_join=True):
+        pass
+    taken = rig.taken()
+    assert taken.counts["not_new"] == 1
+    assert "join" not in taken.outcomes
+    with rig.guest(auto_join=True):
+        pass
+    taken = rig.taken()
+    assert taken.counts["not_new"] == 0
+    assert taken.outcomes["join"] == {Outcome.OK: 1}
 
 
 def test_a_guest_who_was_answered_and_cleared_is_served(rig: Any) -> None:
