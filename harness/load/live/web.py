@@ -8,9 +8,9 @@ read.
 """
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,19 +18,27 @@ from urllib.parse import urlsplit
 import gevent
 from flask import Blueprint, Flask, Response, jsonify, request
 
-from harness.clock import monotonic_ns
+from harness.clock import monotonic_ns, wall_ns
 from harness.errors import HarnessError
+from harness.judge.series import Series, Values
 from harness.ledger.ledger import Stage
 from harness.ledger.reader import read_leftovers
 from harness.load.live.totals import Live
 from harness.measure.model import OPERATIONS, latest_phase
 from harness.measure.recorder import LAG_LOOP, service_tag
+from harness.report.html.charts import BLUE, FAILURE_COLOURS, GREEN, ORANGE, RED, TimeCharts
+from harness.report.html.page import Figure, draw_figures, style_sheet
+from harness.report.wording import with_unit
 
 PAGE = Path(__file__).parent / "templates"
 LISTED = 50
 """How many leftovers the page lists; all are counted."""
 LOOK_EVERY_S = 3.0
 """How often leftovers are read: they come from the ledger's files, so not at each request."""
+MOST_POINTS = 150
+"""Of a line in a chart, so that drawing is cheap: of ten minutes, every fourth second."""
+Line = tuple[str, Values, str]
+"""Its name, a value for each point, and its colour."""
 
 
 class SessionsTab:
@@ -43,6 +51,7 @@ class SessionsTab:
         web_ui.environment.host = target  # what the form shows
         self._leftovers: list[dict[str, Any]] = []
         self._looked_ns = 0
+        self._drawn: tuple[object, str] = (None, "")
         app: Flask = web_ui.app
         web_ui.template_args.setdefault("extended_tabs", []).append(
             {"title": "Sessions", "key": "sessions"}
@@ -52,6 +61,7 @@ class SessionsTab:
         for rule, name, methods in (
             ("/", "page", ["GET"]),
             ("/tab.js", "script", ["GET"]),
+            ("/page.css", "style", ["GET"]),
             ("/state", "state", ["GET"]),
             ("/stop", "stop", ["POST"]),
         ):
@@ -72,6 +82,9 @@ class SessionsTab:
 
     def _script(self) -> Response:
         return Response((PAGE / "tab.js").read_text(encoding="utf-8"), mimetype="text/javascript")
+
+    def _style(self) -> Response:
+        return Response(style_sheet(), mimetype="text/css")
 
     def _state(self) -> Response:
         live: Live = self._plugin.live
@@ -100,10 +113,18 @@ class SessionsTab:
                     {"name": name, **row["process"]} for name, row in live.newest.items()
                 ],
                 "quiet": live.quiet(),
-                "points": list(live.points),
+                "charts": self._charts(live),
                 "leftovers": self._leftovers_now(figures["sessions"]["leftover"]),
             }
         )
+
+    def _charts(self, live: Live) -> str:
+        """The charts of the last minutes as HTML; drawn anew when there is a new point."""
+        newest = live.points[-1] if live.points else None
+        if newest is not self._drawn[0]:
+            began_s = (wall_ns() - (monotonic_ns() - live.began_ns)) / 1e9
+            self._drawn = newest, draw_figures(live_figures(list(live.points), began_s))
+        return self._drawn[1] if newest is not None else ""
 
     def _leftovers_now(self, count: int) -> list[dict[str, Any]]:
         directory: Path | None = self._plugin.directory
@@ -122,6 +143,59 @@ class SessionsTab:
     def _stop(self) -> Response:
         gevent.spawn(self._plugin.runner.stop)
         return jsonify({"stopping": True})
+
+
+def live_figures(points: Sequence[Mapping[str, Any]], began_s: float) -> list[Figure]:
+    """The charts of a running test from :attr:`Live.points`; ``began_s`` is when it began (epoch).
+
+    With many points only every second, third … one is drawn: the newest is always among them.
+    """
+    every = -(-len(points) // MOST_POINTS)
+    shown = points[(len(points) - 1) % every :: every]
+    charts = TimeCharts(
+        Series(width_s=every, starts_s=[began_s + point["t"] for point in shown]), (), ()
+    )
+
+    def of(*names: tuple[str, str, str]) -> list[Line]:
+        return [(text, [point[key] for point in shown], colour) for key, text, colour in names]
+
+    def replies(place: int) -> Values:
+        return [(point["times_ms"].get("reply") or (None, None))[place] for point in shown]
+
+    reasons = sorted({reason for point in shown for reason in point["left"]})
+    by_reason: list[Line] = [
+        (reason, [point["left"].get(reason, 0) for point in shown], colour)
+        for reason, colour in zip(reasons, cycle(FAILURE_COLOURS), strict=False)
+    ]
+    sessions = (("opened", "opened", BLUE), ("cleared", "cleared", GREEN))
+    return [
+        _figure(charts, "occupancy", "Guests in session", of(("occupancy", "in session", BLUE))),
+        _figure(
+            charts,
+            "sessions",
+            "Opened, cleared, left over",
+            of(*sessions, ("leftover", "left over", RED)),
+        ),
+        _figure(
+            charts,
+            "reply",
+            "Reply times",
+            [("p50", replies(0), BLUE), ("p95", replies(1), ORANGE)],
+            "ms",
+        ),
+        _figure(charts, "lag", "Generator lag", of(("lag_p99_ms", "p99", RED)), "ms"),
+        _figure(charts, "left", "Left over, by reason", by_reason),
+    ]
+
+
+def _figure(
+    charts: TimeCharts, key: str, title: str, lines: Sequence[Line], unit: str = ""
+) -> Figure:
+    chart = charts.lines(lines, unit)
+    chart.across = chart.across[::2]  # on a phone there is no room for more
+    last = [(name, values[-1]) for name, values, _ in lines]
+    now = ", ".join(f"{name} {with_unit(value, unit)}" for name, value in last if value is not None)
+    return Figure(key=key, title=title, chart=chart, says=f"now {now or 'nothing'}")
 
 
 def _add_script(response: Response) -> Response:

@@ -18,7 +18,6 @@ from harness.finish import finish_run
 from harness.load.admission import Admission, check_tasks, closed_limits, refuse, warm_up_s
 from harness.load.health import Duties
 from harness.load.live.totals import AbortWatch, Live, trim
-from harness.load.live.web import SessionsTab, guard
 from harness.load.logs import LOG
 from harness.load.options import RunOptions, own_objectives, run_seed
 from harness.load.run import Run
@@ -204,6 +203,8 @@ class Leader(Node):
 
             self.environment.events.quit.add_listener(close)
         if self.environment.web_ui is not None:
+            from harness.load.live.web import SessionsTab, guard  # it draws as the reports do
+
             parsed = self.environment.parsed_options
             guard(self.environment.web_ui.app, parsed.web_host or "", parsed.web_host_name)
             SessionsTab(self.environment.web_ui, self, options.terms.target.netloc)

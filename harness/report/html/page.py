@@ -234,7 +234,7 @@ def render(page: Page) -> str:
         .render(
             page=page,
             contents=[part for part in page.sections if part.short],
-            style=Markup(_asset("page.css")),
+            style=Markup(style_sheet()),
             script=Markup(script),
             sha256=digest,
             icon=Markup(icon_of(page.tone)) if page.icon else "",
@@ -243,6 +243,17 @@ def render(page: Page) -> str:
         )
     )
     return html.lstrip()
+
+
+def style_sheet() -> str:
+    """The style of every page, also of the one that the web UI shows during a run."""
+    return _asset("page.css")
+
+
+def draw_figures(figures: Sequence[Figure]) -> str:
+    """The HTML of charts alone, for a page that shows them again and again."""
+    figure = _environment().get_template("blocks.html").module.figure  # type: ignore[attr-defined]
+    return "".join(figure(one) for one in figures)
 
 
 def write_page(path: Path, page: Page) -> Path:

@@ -89,8 +89,8 @@ def test_the_page_alone_fits_and_has_no_complaint(
     assert all(request.startswith(url) for request in browser.requests)
     assert browser.run("document.documentElement.scrollWidth") <= width
     names = [node["name"] for node in browser.accessible() if node["role"] == "image"]
-    assert any(name.startswith("Left over, by reason: now") for name in names)
-    assert any(name.startswith("Guests in session: now") for name in names)
+    assert any(name.startswith("Chart: Left over, by reason, now") for name in names)
+    assert any(name.startswith("Chart: Guests in session, now") for name in names)
     if SEEN is not None:
         browser.screenshot(SEEN / f"sessions-{width}.png")
 

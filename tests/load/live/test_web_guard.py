@@ -1,9 +1,15 @@
-"""Locust's web UI as we start it does nothing for a page of another site, whatever name it uses."""
+"""Locust's web UI as we start it does nothing for a page of another site, whatever name it uses.
+
+And what its Sessions tab draws, without a browser.
+"""
+
+from typing import Any
 
 import pytest
 from flask import Flask
 
-from harness.load.live.web import guard, known
+from harness.load.live.web import MOST_POINTS, guard, known, live_figures
+from harness.report.html.page import draw_figures
 
 
 @pytest.mark.parametrize(
@@ -57,3 +63,33 @@ def test_who_may_ask_for_what(path: str, headers: dict[str, str], status: int) -
     answer = app.test_client().get(path, headers={"Host": "127.0.0.1:8089", **headers})
     assert answer.status_code == status
     assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def a_point(second: int, **more: Any) -> dict[str, Any]:
+    """As :meth:`harness.load.live.totals.Live.add_point` keeps it."""
+    sessions = {"occupancy": 2, "opened": second, "cleared": 1, "leftover": 0}
+    return {"t": float(second), **sessions, "left": {}, "lag_p99_ms": None, "times_ms": {}} | more
+
+
+@pytest.mark.parametrize("seconds", [1, 2, MOST_POINTS, MOST_POINTS + 1, 600])
+def test_a_running_test_is_drawn_with_few_points_and_the_newest(seconds: int) -> None:
+    figures = live_figures([a_point(second) for second in range(seconds)], 1.8e9)
+    opened = next(one for one in figures if one.key == "sessions")
+    assert f"opened {seconds - 1:,}" in opened.says
+    drawn = [row for row in opened.chart.readings.splitlines() if row.startswith("opened|")]
+    texts = drawn[0].split("|")[1:]
+    assert len(texts) <= MOST_POINTS
+    assert texts[-1] == f"{seconds - 1}"
+
+
+def test_the_tab_draws_what_is_not_known_and_escapes_what_came_from_outside() -> None:
+    points = [
+        a_point(1),
+        a_point(2, left={"<b>odd</b>": 1}, times_ms={"reply": [1200.0, None]}, lag_p99_ms=3.25),
+    ]
+    html = draw_figures(live_figures(points, 1.8e9))
+    assert "<b>" not in html
+    assert "now &lt;b&gt;odd&lt;/b&gt; 1" in html
+    assert "Reply times, now p50 1.20 s." in html
+    assert "now p99 3.25 ms" in html
+    assert "by reason, now nothing." in draw_figures(live_figures([a_point(1)], 1.8e9))
