@@ -6,11 +6,9 @@ that fails takes the others with it, and whatever happens there is a verdict and
 a step needs is imported by it: the start of a run does not pay for its end.
 """
 
-import json
 import ssl
 import time
 import traceback
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -132,21 +130,23 @@ def simulator_truth(
 
     None when it can't be asked any more. (Ends follow Clear with a delay.)
     """
+    import urllib3
+
     tls = ssl.create_default_context(cafile=ca_file) if ca_file else None
-    # It is on this machine: a proxy of the environment does not know the way there.
-    direct = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls)
-    )
     deadline = time.monotonic() + within_s
-    while True:
-        try:
-            with direct.open(f"{admin}/truth", timeout=10) as answer:
-                truth: dict[str, Any] = json.load(answer)
-        except (OSError, ValueError):
-            return None
-        if not truth.get("connections") or time.monotonic() > deadline:
-            return truth
-        time.sleep(0.1)
+    # Never through a proxy of the environment: the simulator is on this machine.
+    with urllib3.PoolManager(ssl_context=tls, retries=False, timeout=10) as pool:
+        while True:
+            try:
+                answer = pool.request("GET", f"{admin}/truth")
+                truth: dict[str, Any] = orjson.loads(answer.data)
+            except (urllib3.exceptions.HTTPError, ValueError):
+                return None
+            if answer.status != 200:
+                return None
+            if not truth.get("connections") or time.monotonic() > deadline:
+                return truth
+            time.sleep(0.1)
 
 
 def _attempt(step: Callable[[], Result]) -> tuple[Result | None, str]:
