@@ -24,6 +24,8 @@ from harness.judge.validity import (
     broken,
     check_little,
     gaps,
+    lag_complaints,
+    lateness,
     left_out,
     lost_arrivals,
     mix_complaints,
@@ -34,7 +36,6 @@ from harness.judge.validity import (
 )
 from harness.ledger.reader import IN_USE, Account, read_account
 from harness.measure.histogram import Histogram
-from harness.measure.lag import complaints, lateness
 from harness.measure.model import (
     ANSWERS,
     CLASSES,
@@ -531,7 +532,7 @@ def _invalid(
     silent = [p.name for p in RunDirectory(directory).ledgers() if worker_of(p) not in measuring]
     if silent:
         reasons.append(f"there are no measurements beside {', '.join(silent)}")
-    reasons += complaints(lateness(measured.loop_lag))
+    reasons += lag_complaints(lateness(measured.loop_lag))
     reasons += story_error_reasons(record["story_errors"])
     if miscounted := broken(record["little"]):
         reasons.append(miscounted)

@@ -5,7 +5,8 @@ INVALID if arrivals were dropped or late, slots were gone, the schedule was cut,
 different, unless an objective covers that.
 
 Each process writes its measurements once an interval. If an interval is missing, or is much longer
-than it should be, the figures of that time are not known well enough to be judged.
+than it should be, the figures of that time are not known well enough to be judged. A generator
+that is late itself measures its own lateness.
 
 The area under the occupancy must agree with the arrivals times the length of the sessions that
 ended. It has the form of Little's law but is bookkeeping, not a test of that law: it finds guests
@@ -18,6 +19,7 @@ where ``gone`` has the number of arrivals that a worker was given before it lost
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby, pairwise
 from math import ceil
 from pathlib import Path
@@ -29,7 +31,9 @@ import orjson
 from harness.errors import ConfigError
 from harness.judge.certainty import at_most
 from harness.judge.objective import Objective
+from harness.measure.histogram import Histogram
 from harness.measure.model import COMING, GROUPS, OPERATIONS, Outcome, Phase, interval_s
+from harness.measure.recorder import LAG_BEAT_S
 from harness.measure.snapshot import Interval
 from harness.rundir.layout import (
     ABORTED,
@@ -251,6 +255,67 @@ def _longest_s(intervals: Sequence[Interval]) -> float:
         if ended_s - before_s > TIMES * interval_s(before_s - began_s) + SPARE_S
     )
     return max(too_long_s, default=0.0)
+
+
+LATE_MS = 100.0
+"""A generator that is later than this measures itself."""
+MOST_LATE = 0.01
+"""In a larger share of the time it may not be so late, or the run is INVALID."""
+FORGIVEN_S = 0.25
+"""In a run of a few seconds a single hiccup is more than that share: so much in all is forgiven."""
+LONGEST_STALL_S = 5.0
+"""Nor may it stand still for so long at a stretch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """How late the loop of one process was: the share of the time in which it was later than
+    :data:`LATE_MS`, the longest time at a stretch for which it stood still, and how long it was
+    late so in all (seconds)."""
+
+    process: str
+    share: float
+    longest_s: float
+    late_s: float
+
+    @property
+    def too_late(self) -> bool:
+        """Whether what was measured beside it may be the generator's own."""
+        too_often = self.share > MOST_LATE and self.late_s > FORGIVEN_S
+        return too_often or self.longest_s >= LONGEST_STALL_S
+
+    def text(self) -> str:
+        """In a sentence."""
+        if self.longest_s >= LONGEST_STALL_S:
+            return f"{self.process} stood still for {self.longest_s:.1f} s at a stretch"
+        return (
+            f"{self.process} was later than {LATE_MS:.0f} ms in {self.share:.1%} of the time "
+            f"(limit {MOST_LATE:.0%})"
+        )
+
+
+def lateness(beats_of: Mapping[str, Histogram]) -> list[Lateness]:
+    """Of each process by itself, from the beats of its loop; the worst first."""
+    each = [
+        Lateness(
+            process,
+            beats.count_above_ms(LATE_MS) / beats.count,
+            (beats.max_ms or 0) / 1000,
+            beats.count_above_ms(LATE_MS) * LAG_BEAT_S,
+        )
+        for process, beats in beats_of.items()
+        if beats.count
+    ]
+    return sorted(each, key=lambda one: (-one.too_late, -one.share, -one.longest_s, one.process))
+
+
+def lag_complaints(processes: list[Lateness]) -> list[str]:
+    """Why a run is INVALID for it; none where every process kept its time."""
+    bad = [one for one in processes if one.too_late]
+    if not bad:
+        return []
+    more = f", and {len(bad) - 1} more processes" if len(bad) > 1 else ""
+    return [f"the generator lagged: {bad[0].text()}{more}: use more processes or less load"]
 
 
 def left_out(damaged: Sequence[str]) -> list[str]:

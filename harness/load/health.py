@@ -1,4 +1,5 @@
-"""The duties of a run's process beside its guests: clock, disk, resources, broken stories.
+"""The duties of a run's process beside its guests: its event loop, clock, disk and resources, and
+broken stories.
 
 An exception in one duty stops neither the others nor its own next run.
 """
@@ -9,12 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import gevent
 import psutil
 
 from harness.clock import monotonic_ns, wall_ns
 from harness.guest.outcomes import own_place
 from harness.load.logs import LOG
-from harness.measure.recorder import STORY_ERROR
+from harness.measure.recorder import LAG_BEAT_S, STORY_ERROR
 from harness.preflight.disk import RoomWatch, ending_bytes
 
 ELSEWHERE = f"{STORY_ERROR}elsewhere"
@@ -23,6 +25,48 @@ LEAST_CPU_S = 0.5
 """Over less time a share of CPU is only the resolution of the kernel's clock."""
 STEP_S = 1.0
 """A larger difference is a step: a slewed clock never drifts so far between two checks."""
+
+
+class LoopLag:
+    """Sleeps :data:`LAG_BEAT_S` again and again and reports by how much it overslept.
+
+    Lateness is weighed by time, because a generator that stands still takes no samples: at any
+    moment it is the time that a timer due then had to wait. Each beat that a stall has swallowed
+    counts with the time it was late, so that one long stall weighs as much as the time it took (the
+    generator's own coordinated omission would hide it otherwise).
+    """
+
+    def __init__(self, report: Callable[[int], None]) -> None:
+        self._report = report
+        self._greenlet: gevent.Greenlet[..., None] | None = None
+        self._due_ns = 0
+
+    def start(self) -> None:
+        """Begin; the beats go on until :meth:`stop`."""
+        self._greenlet = gevent.spawn(self._beat)
+
+    def stop(self) -> None:
+        """End, with the stall that may be going on just now; safe to call twice."""
+        if self._greenlet is not None:
+            self._greenlet.kill(block=False)
+            self._greenlet = None
+            late = monotonic_ns() - self._due_ns if self._due_ns else 0
+            if late > LAG_BEAT_S * 1e9:
+                self._tell(late)
+
+    def _beat(self) -> None:
+        period_ns = int(LAG_BEAT_S * 1e9)
+        while True:
+            self._due_ns = monotonic_ns() + period_ns
+            gevent.sleep(LAG_BEAT_S)
+            self._tell(max(0, monotonic_ns() - self._due_ns))
+
+    def _tell(self, late_ns: int) -> None:
+        period_ns = int(LAG_BEAT_S * 1e9)
+        while late_ns > period_ns:
+            self._report(late_ns)
+            late_ns -= period_ns
+        self._report(late_ns)
 
 
 class ClockWatch:

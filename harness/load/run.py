@@ -38,13 +38,12 @@ from harness.ledger.reader import Account, meta_of_this_process
 from harness.load.cluster.leases import Lease
 from harness.load.cluster.replication import Shipper, new_node_name
 from harness.load.dispatch import Arrivals, Dispatcher, Occupancy, Slots, Visit
-from harness.load.health import Duties, ProcessHealth, ScriptErrors
+from harness.load.health import Duties, LoopLag, ProcessHealth, ScriptErrors
 from harness.load.live.totals import BridgedRecorder
 from harness.load.logs import LOG
 from harness.load.options import RunOptions, run_seed
 from harness.load.shape import ArrivalShape, Mix, shares_of
 from harness.measure.histogram import Histogram
-from harness.measure.lag import LoopLag
 from harness.measure.model import COMING, Phase, Sample
 from harness.measure.recorder import (
     ARRIVAL_LATENESS,

@@ -30,6 +30,8 @@ from harness.measure.model import (
 
 LAG_ARRIVAL = "lag.arrival"
 LAG_LOOP = "lag.loop"
+LAG_BEAT_S = 0.02
+"""Each sample of the event loop's lateness stands for so much of the run."""
 GUESTS_CONNECTED = "guests_connected"
 GUESTS_JOINED = "guests_joined"
 GUESTS_REPLIED = "guests_replied"

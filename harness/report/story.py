@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.judge.record import QUANTILES
+from harness.judge.validity import LATE_MS, MOST_LATE
 from harness.measure.histogram import rank
-from harness.measure.lag import LATE_MS, MOST_LATE
 from harness.measure.model import CLASSES, COUNTERS, QUESTION_ENDS
 from harness.report import wording
 from harness.report.wording import (

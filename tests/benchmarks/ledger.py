@@ -14,8 +14,8 @@ from pathlib import Path
 import gevent
 
 from harness.ledger.ledger import Ledger, Stage, Store, derive
+from harness.load.health import LoopLag
 from harness.measure.histogram import Histogram
-from harness.measure.lag import LoopLag
 
 STEPS = (Stage.CONFIGURED, Stage.JOINED, Stage.JOINED, Stage.CLEARING, Stage.CLEARED)
 SHOWN = (50, 99, 99.9, 100)

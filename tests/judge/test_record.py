@@ -14,8 +14,8 @@ from harness.judge.record import (
     record_of_nothing,
     write_record,
 )
+from harness.judge.validity import LATE_MS
 from harness.ledger.ledger import Stage, Store
-from harness.measure.lag import LATE_MS
 from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import (
     GUESTS_ARRIVED,

@@ -1,12 +1,14 @@
-"""What a process needs is told, and what must end its run."""
+"""What a process needs is told, what must end its run, and how its event loop stalled."""
 
 import time
 from pathlib import Path
 
+import gevent
 import pytest
 
 from harness.load import health
-from harness.load.health import ProcessHealth
+from harness.load.health import LoopLag, ProcessHealth
+from harness.measure.recorder import LAG_BEAT_S
 from harness.preflight.disk import RoomWatch, ending_bytes
 
 
@@ -43,3 +45,27 @@ def test_a_full_disk_is_a_complaint_unless_nobody_minds(
     assert "the disk is nearly full" in why
     assert asked == [ending_bytes() // 2]
     assert list(ProcessHealth(tmp_path / "run", disk_guard=False).complaints()) == []
+
+
+def test_a_stall_is_reported_by_each_beat_that_it_swallowed() -> None:
+    seen: list[int] = []
+    lag = LoopLag(seen.append)
+    lag.start()
+    gevent.sleep(LAG_BEAT_S * 2)
+    calm = len(seen)
+    time.sleep(LAG_BEAT_S * 10)  # blocks the loop on purpose
+    gevent.sleep(LAG_BEAT_S * 2)
+    lag.stop()
+    late = [value for value in seen[calm:] if value > LAG_BEAT_S * 1e9]
+    assert len(late) >= 5
+    assert max(late) >= LAG_BEAT_S * 8 * 1e9
+
+
+def test_a_stall_that_goes_on_at_the_end_is_seen() -> None:
+    seen: list[int] = []
+    lag = LoopLag(seen.append)
+    lag.start()
+    gevent.sleep(LAG_BEAT_S * 2)
+    time.sleep(LAG_BEAT_S * 10)
+    lag.stop()
+    assert max(seen) >= LAG_BEAT_S * 8 * 1e9

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from harness.judge.series import BANDS, FAILED, Series, Values
+from harness.judge.validity import LATE_MS
 from harness.measure.histogram import Counted
-from harness.measure.lag import LATE_MS
 from harness.measure.model import COUNTERS, OPERATIONS, Phase, ordered
 from harness.measure.recorder import LAG_ARRIVAL, LAG_LOOP, censored_tag, corrected_tag, service_tag
 from harness.measure.statistics import Blocks

@@ -19,7 +19,7 @@ from rich.table import Table as TerminalTable
 
 from harness.config.guard import Intent
 from harness.errors import ConfigError, expect
-from harness.measure.lag import LATE_MS
+from harness.judge.validity import LATE_MS
 from harness.report.html.page import Items, Page, Section, Table, Tile, numbers, texts
 from harness.rundir.layout import CALIBRATION, reading, write_json, writing
 
