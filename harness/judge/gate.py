@@ -11,13 +11,6 @@ from enum import StrEnum
 from math import isfinite
 from typing import Any
 
-from harness.judge.certainty import (
-    FEWEST_OF_A_SHARE,
-    rank_bounds,
-    samples_needed,
-    samples_to_decide,
-    share_bounds,
-)
 from harness.judge.objective import (
     GENERATOR_LAG,
     Kind,
@@ -27,6 +20,13 @@ from harness.judge.objective import (
     amount_text,
 )
 from harness.measure.model import COUNTERS, GROUPS, Outcome
+from harness.measure.statistics import (
+    FEWEST_OF_A_SHARE,
+    rank_bounds,
+    samples_needed,
+    samples_to_decide,
+    share_bounds,
+)
 from harness.units import duration_text
 
 Figures = Mapping[str, Any]

@@ -29,12 +29,12 @@ from typing import Any
 import orjson
 
 from harness.errors import ConfigError
-from harness.judge.certainty import at_most
 from harness.judge.objective import Objective
 from harness.measure.histogram import Histogram
 from harness.measure.model import COMING, GROUPS, OPERATIONS, Outcome, Phase, interval_s
 from harness.measure.recorder import LAG_BEAT_S
 from harness.measure.snapshot import Interval
+from harness.measure.statistics import at_most
 from harness.rundir.layout import (
     ABORTED,
     ENDED_BY_HAND,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, binom
 
-from harness.judge.certainty import (
+from harness.measure.statistics import (
     at_most,
     rank_bounds,
     samples_needed,
