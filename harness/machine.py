@@ -323,7 +323,8 @@ def keep_exit_code(code: int) -> int:
 
 @contextmanager
 def terminated_as_by_hand() -> Iterator[None]:
-    """SIGTERM and SIGHUP do what Ctrl-C does, so that whatever was begun is ended in order.
+    """SIGTERM and SIGHUP do what Ctrl-C does, which raises KeyboardInterrupt, so that whatever was
+    begun is ended in order.
 
     A terminal that closes may hang up twice: only the first time counts.
     """
@@ -336,9 +337,15 @@ def terminated_as_by_hand() -> Iterator[None]:
         signal.SIGTERM: signal.default_int_handler,
         signal.SIGHUP: hung_up,
     }
-    defaults = [number for number in handlers if signal.getsignal(number) is signal.SIG_DFL]
-    with handling({number: handlers[number] for number in defaults}):
+    taken = {number: hand for number, hand in handlers.items() if _is_default(number)}
+    if callable(signal.getsignal(signal.SIGINT)):  # it is not ignored
+        taken[signal.SIGINT] = signal.default_int_handler
+    with handling(taken):
         yield
+
+
+def _is_default(number: int) -> bool:
+    return signal.getsignal(number) is signal.SIG_DFL
 
 
 def interrupted_quietly() -> None:

@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from locusts import locustfile
+from processes import ROOT
 from synthetic import make_run
 
 from harness.cli import main as cli
@@ -206,3 +208,28 @@ def test_a_signal_on_the_way_out_changes_no_exit_code(number: signal.Signals) ->
     process.send_signal(number)
     assert process.wait(10) == ExitCode.CONFIG
     process.stdout.close()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("module", ["harness.errors", "click", "harness.cli.runs"])
+def test_ctrl_c_while_the_command_is_imported_is_no_traceback(module: str) -> None:
+    interrupted = (
+        "import os, runpy, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "sys.argv = ['harness', 'runs']\n"
+        "runpy.run_module('harness', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", interrupted], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (ExitCode.INTERRUPTED, "")
+    assert done.stderr == "stopped by hand\n"
+
+
+def test_the_console_script_is_the_program_that_python_runs_as_a_module() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["scripts"] == {"harness": "harness.__main__:main"}
