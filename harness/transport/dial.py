@@ -11,6 +11,7 @@ import errno
 import ipaddress
 import os
 import random
+import re
 import socket
 import ssl
 import sys
@@ -28,6 +29,8 @@ from harness.config.target import Target
 from harness.errors import ConfigError, ConnectFailed, safe_quote, without_secret
 
 HEAD_LIMIT = 16_384
+MOST_INTERIM = 16
+"""Answers with 1xx, such as 103 Early Hints, that may come before the final one (RFC 9110)."""
 # Linux: choose the port at connect, so that one address can use a port towards several servers.
 IP_BIND_ADDRESS_NO_PORT = 24
 # Whose turn it is among source addresses. Processes of one run don't all begin with the first.
@@ -110,15 +113,11 @@ def tunnel(sock: socket.socket, host: str, port: int, login: str = "") -> None:
     granted = f"Proxy-Authorization: Basic {encoded}\r\n" * bool(login)
     request = f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n{granted}\r\n".encode()
     send_all(sock, request)
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        # One byte at a time: what follows the head belongs to the connection behind the proxy.
-        byte = receive(sock, 1)
-        head += byte
-        if not byte or len(head) > HEAD_LIMIT:
-            raise OSError("the proxy closed the connection without an answer to CONNECT")
-    status = head.split(b"\r\n", 1)[0].decode("latin-1")
-    code = status.split(" ")[1:2]
+    for _ in range(MOST_INTERIM + 1):
+        status = _answer_of_proxy(sock)
+        code = status.split(" ")[1:2]
+        if not re.match("1[0-9]{2}$", "".join(code)):
+            break
     password = login.partition(":")[2]
     status = safe_quote(without_secret(status, login, encoded, password), 200)
     if code == ["407"]:
@@ -126,6 +125,18 @@ def tunnel(sock: socket.socket, host: str, port: int, login: str = "") -> None:
         raise OSError(f"the proxy refused: {status}: {why}")
     if code != ["200"]:
         raise OSError(f"the proxy refused: {status}")
+
+
+def _answer_of_proxy(sock: socket.socket) -> str:
+    """The first line of its next answer. Raises OSError."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        # One byte at a time: what follows the head belongs to the connection behind the proxy.
+        byte = receive(sock, 1)
+        head += byte
+        if not byte or len(head) > HEAD_LIMIT:
+            raise OSError("the proxy closed the connection without an answer to CONNECT")
+    return head.split(b"\r\n", 1)[0].decode("latin-1")
 
 
 READ_SIZE = 16_384

@@ -35,7 +35,7 @@ from websockets.protocol import Protocol as LibraryProtocol
 from websockets.uri import WebSocketURI
 
 from harness.errors import ConnectFailed, TransportError, UpgradeRejected
-from harness.transport.dial import Address
+from harness.transport.dial import MOST_INTERIM, Address
 from harness.units import read_retry_after_s
 
 try:
@@ -284,6 +284,7 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _MAX_HEAD = 65_536
 _PLAIN_HEAD = 512
 """No plain answer is longer, and none so short has more lines than the library allows."""
+_INTERIM = re.compile(rb"HTTP/1\.1 1(?!01)[0-9]{2}[ \r]")
 _WELL_FORMED = re.compile(
     rb"HTTP/1\.1 101 [\t -~\x80-\xff]*(?:\r\n[-!#$%&'*+.^_`|~\w]+:[\t -~\x80-\xff]*)*", re.ASCII
 )
@@ -304,6 +305,9 @@ class Upgrade:
     """what has come of the answer; None once it is known to be a refusal"""
     _endless: bool = False
     """whether its head is longer than any that is taken"""
+    _interim: int = 0
+    """answers with 1xx that have come before it"""
+    _interim_bytes: int = 0
     _protocol: ClientProtocol | None = None
 
     def request(self) -> bytes:
@@ -327,7 +331,11 @@ class Upgrade:
         before = max(0, len(self._head) - 3)
         self._head += data
         end = self._head.find(b"\r\n\r\n", before)
-        if (end if end >= 0 else len(self._head)) > _MAX_HEAD:
+        while end >= 0 and _INTERIM.match(self._head) and self._interim < MOST_INTERIM:
+            self._interim, self._interim_bytes = self._interim + 1, self._interim_bytes + end + 4
+            self._head = self._head[end + 4 :]
+            end = self._head.find(b"\r\n\r\n")
+        if self._interim_bytes + (end if end >= 0 else len(self._head)) > _MAX_HEAD:
             self._endless, self._head = True, b""
         if end < 0 or self._endless:
             return False, b""

@@ -18,7 +18,7 @@ import gevent
 
 from harness.clock import monotonic_ns
 from harness.errors import ConfigError, ConnectionLost, safe_quote
-from harness.transport.dial import READ_SIZE, Address, Link, dial, receive, send_all
+from harness.transport.dial import MOST_INTERIM, READ_SIZE, Address, Link, dial, receive, send_all
 
 CHUNK = 65_536
 MAX_URL = 8192
@@ -148,9 +148,14 @@ def _parse(data: bytes, method: str, sent_ns: int) -> Answer:
         raise ConnectionLost(None, "no HTTP answer")
     try:
         # The standard library's reader takes a socket, of which it only wants a file.
-        received: Any = SimpleNamespace(makefile=lambda _: BytesIO(data))
-        answer = HTTPResponse(received, method=method)
-        answer.begin()
+        file = BytesIO(data)
+        received: Any = SimpleNamespace(makefile=lambda _: file)
+        read: list[HTTPResponse] = []  # one that is let go closes what holds the next one
+        for _ in range(MOST_INTERIM + 1):
+            read.append(answer := HTTPResponse(received, method=method))
+            answer.begin()
+            if answer.status >= 200 or answer.status == 101:
+                break
         body = answer.read()
     except HTTPException as error:
         raise ConnectionLost(None, f"a broken HTTP answer: {error!r}") from None

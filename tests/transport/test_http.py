@@ -133,6 +133,18 @@ def test_broken_answers(answer: bytes, why: str) -> None:
         request("GET", url)
 
 
+def test_answers_may_come_before_the_final_one() -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+
+    def answer(peer: socket.socket) -> None:
+        read_request(peer)
+        peer.sendall(early * 2 + b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok")
+
+    with server(answer) as url:
+        got = request("GET", f"{url}/")
+    assert (got.status, got.body) == (201, b"ok")
+
+
 def test_silence_has_a_limit() -> None:
     def script(peer: socket.socket) -> None:
         read_request(peer)

@@ -113,6 +113,16 @@ def target(host: str, *sources: str, proxy: str | None = None) -> Target:
     return parse_target(f"ws://{host}:1/v1?{ID}", sources=sources, proxy=proxy)
 
 
+def test_a_proxy_may_answer_before_its_final_answer() -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\nVia: us\r\n\r\n"
+    with Proxy(answer=early + b"HTTP/1.1 200 OK\r\n\r\n") as proxy:
+        dial(Address(host="127.0.0.1", port=9, proxy=proxy.address), timeout_s=5).close()
+    with Proxy(answer=early + b"HTTP/1.1 502 No\r\n\r\n") as proxy:
+        refusing = Address(host="127.0.0.1", port=9, proxy=proxy.address)
+        with pytest.raises(ConnectFailed, match=r"proxy refused: HTTP/1\.1 502"):
+            dial(refusing, timeout_s=5)
+
+
 def test_every_source_is_looked_at_before_one_is_used() -> None:
     check_sources(target("127.0.0.1"))
     check_sources(target("127.0.0.1", "127.0.0.2", "127.0.0.3", "::1"))

@@ -13,7 +13,7 @@ from websockets.uri import parse_uri
 from websockets.utils import accept_key
 
 from harness.errors import ConnectFailed, UpgradeRejected
-from harness.transport.dial import Address
+from harness.transport.dial import MOST_INTERIM, Address
 from harness.transport.frames import Upgrade
 
 PATH = "/v1?deploymentId=d-1"
@@ -122,6 +122,45 @@ def test_what_is_accepted_is_what_the_library_accepts(
         error = upgrade.error(1.0)
         assert isinstance(error, ConnectFailed | UpgradeRejected)
         assert not error.timed_out
+
+
+EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n"
+
+
+@pytest.mark.parametrize("library", [False, True])
+@pytest.mark.parametrize("portion", [1, 50, 5000])
+@pytest.mark.parametrize("interim", [b"HTTP/1.1 100 Continue\r\n\r\n", EARLY, EARLY * MOST_INTERIM])
+def test_answers_may_come_before_the_final_one(interim: bytes, portion: int, library: bool) -> None:
+    upgrade = Upgrade(PLAIN, PATH, None, library=library)
+    accept = accept_key(key_of(upgrade.request()))
+    lines = [line.format(accept=accept) for line in FIELDS.values()]
+    final = "\r\n".join(["HTTP/1.1 101 Switching Protocols", *lines, "", ""]).encode()
+    wire, accepted, rest = interim + final + b"\x81\x01x", False, b""
+    for at in range(0, len(wire), portion):
+        more = wire[at : at + portion]
+        if accepted:
+            rest += more
+        else:
+            accepted, rest = upgrade.feed(more)
+    assert (accepted, rest, upgrade.failed) == (True, b"\x81\x01x", False)
+
+
+def test_a_refusal_after_an_interim_answer_is_that_refusal() -> None:
+    upgrade = Upgrade(PLAIN, PATH, None)
+    upgrade.request()
+    upgrade.feed(EARLY + b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+    error = upgrade.error(1.0)
+    assert isinstance(error, UpgradeRejected)
+    assert error.status == 403
+
+
+@pytest.mark.parametrize("interim", [EARLY, EARLY[:-2] + b"X: " + b"x" * 8000 + b"\r\n\r\n"])
+def test_interim_answers_are_bounded(interim: bytes) -> None:
+    upgrade = Upgrade(PLAIN, PATH, None)
+    upgrade.request()
+    for _ in range(MOST_INTERIM + 1):
+        upgrade.feed(interim)
+    assert upgrade.failed
 
 
 def test_no_answer_says_how_long_was_waited() -> None:
