@@ -144,6 +144,15 @@ def too_many_workers(workers: int) -> str:
     )
 
 
+def too_many_processes(processes: int | None) -> str:
+    """A sentence on more worker processes than this machine has cores; empty where they are not."""
+    cores = len(usable_cores())
+    if processes is None or processes <= cores:
+        return ""
+    shared = "one core" if cores == 1 else f"{cores} cores"
+    return f"--processes: {processes:,} on {shared}: they wait for each other, which spoils figures"
+
+
 # Who may read and write here.
 
 PROCESS = Path("/proc/self/stat")

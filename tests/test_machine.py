@@ -3,6 +3,8 @@
 import resource
 from dataclasses import replace
 
+import pytest
+
 from harness.machine import (
     MOST_WORKERS,
     Machine,
@@ -11,6 +13,7 @@ from harness.machine import (
     raise_file_limit,
     shortfalls,
     this_machine,
+    too_many_processes,
     too_many_workers,
 )
 
@@ -54,6 +57,12 @@ def test_the_limit_on_files_is_raised_to_the_hard_one() -> None:
 def test_free_memory_is_told_where_the_system_tells_it() -> None:
     memory_mb = available_memory_mb()
     assert memory_mb is None or 1 < memory_mb < 10**8
+
+
+def test_more_processes_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.machine.usable_cores", lambda: [0, 3])
+    assert [too_many_processes(number) for number in (None, -1, 1, 2)] == [""] * 4
+    assert "1,000 on 2 cores" in too_many_processes(1000)
 
 
 def test_more_workers_than_a_master_can_lead() -> None:

@@ -14,8 +14,6 @@ examples:
   harness run locustfiles/smoke.py -t 1m -- --loglevel DEBUG
 """
 
-import sys
-
 from harness.cli.parsing import (
     Command,
     Namespace,
@@ -24,10 +22,11 @@ from harness.cli.parsing import (
     option,
     reports_option,
     targets_option,
+    tell,
 )
 from harness.config import run_config as settings
 from harness.config.run_config import LOG_FORMAT, MASTER_PORT, STOP_TIMEOUT
-from harness.machine import too_many_workers
+from harness.machine import too_many_processes, too_many_workers
 from harness.supervise.parameters import DEFAULT, check_numbers
 from harness.supervise.run import supervise
 from harness.supervise.worker import be_a_worker
@@ -37,8 +36,12 @@ def run(args: Namespace) -> int:
     """Nothing is sent before all that can be checked has been."""
     choose_log_format(args)
     check_numbers(args)
-    if sentence := too_many_workers(args.expect_workers or 0):
-        print(f"warning: {sentence}", file=sys.stderr)
+    for sentence in (
+        too_many_workers(args.expect_workers or 0),
+        too_many_processes(args.processes),
+    ):
+        if sentence:
+            tell(f"warning: {sentence}")
     return be_a_worker(args) if args.worker else supervise(args)
 
 

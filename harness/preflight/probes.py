@@ -21,7 +21,7 @@ from harness.config.run_config import ENVIRONMENT, STOP_TIMEOUT
 from harness.config.target import Terms
 from harness.errors import ConfigError, PlatformApiError, TransportError
 from harness.foreign import an_object, parse_json
-from harness.machine import Share, raise_file_limit, shortfalls, this_machine
+from harness.machine import Share, raise_file_limit, shortfalls, this_machine, too_many_processes
 from harness.platform_api.client import (
     CONNECTIONS,
     Credentials,
@@ -434,4 +434,6 @@ def _machine(terms: Terms, planned: Planned) -> list[Check]:
         return [Check("machine", FAIL, why) for why in short]
     cores = f"{machine.cores} core{'s' * (machine.cores != 1)}"
     text = f"{machine.files:,} files, {machine.ports:,} ports, {cores}"
+    if crowded := too_many_processes(processes):
+        return [Check("machine", WARN, f"{text}; {crowded}")]
     return [Check("machine", OK, text)]
