@@ -1,7 +1,10 @@
 """Files, JSON and TOML that somebody else wrote; in JSON, what has another form is not there."""
 
 import json
+import os
 import re
+import select
+import stat
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +15,58 @@ from harness.errors import ConfigError
 TOO_DEEP = "nested too deeply"
 TOO_LONG = "a number is too long"
 
+PIPE_WITHIN_S = 10.0
+"""How long whoever writes into a pipe may take until the next bytes come."""
+MOST_PIPE_BYTES = 1 << 28
+
 _AT_LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+
+
+def check_file(file: Path, missing: str, *, what: str = "a file") -> None:
+    """Raises ConfigError where a file can't be read again and again, as a run's processes do:
+    a folder, a pipe, a device. ``missing``: what it says where there is nothing.
+    """
+    try:
+        mode = file.stat().st_mode
+    except FileNotFoundError:
+        raise ConfigError(missing) from None
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror or error}") from None
+    if stat.S_ISDIR(mode):
+        raise ConfigError(f"{file} is a folder; expected {what}")
+    if not stat.S_ISREG(mode):
+        raise ConfigError(f"{file} is not a regular file: {what} is read more than once")
+
+
+def read_bytes(file: Path) -> bytes:
+    """What is in a file, or comes out of a pipe. Raises OSError, and ConfigError for a device, or
+    a pipe into which nobody writes (any more).
+    """
+    mode = file.stat().st_mode
+    if stat.S_ISFIFO(mode):
+        return _read_pipe(file)
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or str(file) == os.devnull):
+        raise ConfigError(f"{file}: not a regular file")
+    return file.read_bytes()
+
+
+def _read_pipe(file: Path) -> bytes:
+    """All of it. A pipe without a writer would be waited for without end where it is opened so."""
+    content = bytearray()
+    handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        while select.select([handle], [], [], PIPE_WITHIN_S)[0]:
+            part = os.read(handle, 1 << 20)
+            if not part and not content:
+                raise ConfigError(f"{file}: a pipe, and nothing is written into it")
+            if not part:
+                return bytes(content)
+            content += part
+            if len(content) > MOST_PIPE_BYTES:
+                raise ConfigError(f"{file}: more than {MOST_PIPE_BYTES:,} bytes come from the pipe")
+    finally:
+        os.close(handle)
+    raise ConfigError(f"{file}: a pipe, and nothing has come from it for {PIPE_WITHIN_S:.0f} s")
 
 
 def read_text(file: Path, *, missing: str = "") -> str:
@@ -21,7 +75,7 @@ def read_text(file: Path, *, missing: str = "") -> str:
     ``missing`` is what it says where there is no such file.
     """
     try:
-        data = file.read_bytes()
+        data = read_bytes(file)
     except OSError as error:
         absent = missing and isinstance(error, FileNotFoundError)
         raise ConfigError(missing if absent else f"{file}: {error.strerror or error}") from None

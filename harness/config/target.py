@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from harness.config.run_config import ENVIRONMENT, SIMULATOR_NAME, TARGETS
 from harness.errors import ConfigError
-from harness.foreign import read_toml
+from harness.foreign import check_file, read_toml
 from harness.units import rate_per_s
 
 EXAMPLE_URL = "ws://127.0.0.1:PORT/v1?deploymentId=UUID"
@@ -97,6 +97,9 @@ class Target:
         """A context to share among all connections; None for ``ws``. Raises ConfigError."""
         if self.scheme == "ws":
             return None
+        if self.ca_file is not None:
+            missing = f"the CA file {self.ca_file} can't be used: there is none"
+            check_file(self.ca_file, missing)
         try:
             return ssl.create_default_context(cafile=self.ca_file)
         except (OSError, ssl.SSLError) as error:
@@ -310,7 +313,7 @@ def resolve_target(
         raise ConfigError("the target is empty: expected a name of the targets file, or a URL")
     if "://" in text or "/" in text:
         target = parse_target(text, ca_file=ca_file, origin=origin)
-        known = read_targets(file).values() if file.is_file() else ()
+        known = known_targets(file).values()
         named = next((terms for terms in known if terms.target.url == target.url), None)
         if named is None:
             return Terms(
@@ -320,7 +323,7 @@ def resolve_target(
                 config_url=_config_url(target),
                 api_url=_api_url(target),
             )
-    elif file.is_file():
+    elif file.exists() or file.is_symlink():
         named = read_target(text, file)
     else:
         raise ConfigError(
@@ -344,9 +347,15 @@ def read_target(name: str, file: Path) -> Terms:
     return targets[name]
 
 
+def known_targets(file: Path) -> dict[str, Terms]:
+    """As :func:`read_targets`, but none where there is no such file."""
+    return read_targets(file) if file.exists() or file.is_symlink() else {}
+
+
 def read_targets(file: Path) -> dict[str, Terms]:
     """All targets of a file by name. Raises ConfigError naming file, target and key."""
     missing = f"there is no file of targets {str(file)!r}; harness target init writes one"
+    check_file(file, missing)
     data = read_toml(file, missing=missing)
     tables = data.pop("targets", {})
     if data:

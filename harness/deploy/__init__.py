@@ -19,6 +19,7 @@ from harness.config import run_config
 from harness.config.run_config import LOG_FORMAT, METRICS_ADDRESS, TERM_GRACE
 from harness.config.target import Terms, read_target
 from harness.errors import ConfigError, expect
+from harness.foreign import read_bytes
 
 HOME = "/harness"
 """The work folder of the image."""
@@ -142,14 +143,14 @@ def read_terms(name: str, file: Path) -> Terms:
 
 def read_files(paths: Iterable[Path], targets: Path) -> dict[str, bytes]:
     """Contents by name, the file of targets among them. Raises ConfigError."""
-    contents = {TARGETS_FILE: targets.read_bytes()}
+    contents = {TARGETS_FILE: read_bytes(targets)}
     for path in paths:
         if not FILE_NAME.fullmatch(path.name):
             raise ConfigError(f"{path}: expected a name of letters, digits, dots and hyphens")
         if path.name in contents:
             raise ConfigError(f"{path}: there are two files of the name {path.name}")
         try:
-            contents[path.name] = path.read_bytes()
+            contents[path.name] = read_bytes(path)
         except OSError as error:
             raise ConfigError(f"{path} can't be read: {error.strerror or error}") from None
     if sum(map(len, contents.values())) > MOST_BYTES:

@@ -21,6 +21,7 @@ from harness.errors import (
     RemoteProtocolError,
     ServiceError,
 )
+from harness.foreign import read_bytes
 from harness.guest.connection import Connection
 from harness.guest.outcomes import STORY_ENDS, outcome_of, was_cut
 from harness.guest.settings import GuestSettings
@@ -151,7 +152,7 @@ MOST_HEADERS = 32
 def read(path: Path | str) -> bytes:
     """A file's content. Raises ConfigError when it can't be read."""
     try:
-        return Path(path).read_bytes()
+        return read_bytes(Path(path))
     except OSError as error:
         raise ConfigError(f"{path}: can't be read ({error.strerror})") from None
 

@@ -153,9 +153,14 @@ def _made(run_dir: Path) -> dict[str, Any]:
     return record
 
 
+def no_objectives(path: Path | str) -> str:
+    """The sentence where there is no file of objectives."""
+    return f"there is no file of objectives {str(path)!r}"
+
+
 def read_objectives(path: Path) -> tuple[Objective, ...]:
     """The objectives of a TOML file. Raises ConfigError naming file, line and key."""
-    text = read_text(path, missing=f"there is no file of objectives {str(path)!r}")
+    text = read_text(path, missing=no_objectives(path))
     return parse_objectives(text, name=str(path))
 
 

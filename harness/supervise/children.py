@@ -24,6 +24,7 @@ import orjson
 
 from harness.config.run_config import OVER, RATE, SEARCH, SEED, SETTINGS, child_environment
 from harness.errors import ConfigError
+from harness.foreign import check_file
 from harness.machine import IN_ORDER, Lifeline, deferred_stops, handling, heeded, killed_by
 from harness.rundir.layout import RunDirectory, left_sentence, writing
 from harness.streams import plain_line
@@ -60,10 +61,9 @@ def _start(
 
 def check_locustfile(path: str) -> None:
     """Raises ConfigError where there is no such file, or none can be run from here."""
-    if not Path(path).is_file():
-        if Path(path).is_dir():
-            raise ConfigError(f"{path} is a folder; expected a locustfile")
-        raise ConfigError(f"there is no locustfile {path!r}; harness new writes one")
+    check_file(
+        Path(path), f"there is no locustfile {path!r}; harness new writes one", what="a locustfile"
+    )
     try:
         os.getcwd()
     except FileNotFoundError:

@@ -10,7 +10,9 @@ from typing import Any
 import harness
 from harness.config.run_config import BEHAVIOUR, PARAMETERS, SCHEDULE_SPARE_S, Setting
 from harness.config.run_config import SCRIPT as SCRIPT_VARIABLE
-from harness.errors import ConfigError, expect, listed
+from harness.errors import ConfigError, UsageError, expect, listed
+from harness.foreign import check_file
+from harness.machine import too_many_workers
 from harness.rundir.layout import write_new as write_new_file
 from harness.units import duration_text, rate_per_s, seconds
 
@@ -21,7 +23,9 @@ MASTER_ONLY = ("expect_workers", "bind", "master_port")
 
 
 def check_numbers(args: Namespace) -> None:
-    """Raises ConfigError where numbers are out of range, or options do not go together."""
+    """Raises ConfigError where numbers are out of range, UsageError where options do not go
+    together.
+    """
     for name in ("users", "spawn_rate", "occupancy"):
         value = getattr(args, name)
         if value is not None and value <= 0:
@@ -42,9 +46,9 @@ def check_numbers(args: Namespace) -> None:
         if present and _is_set(getattr(args, name))
     ]
     if len(together) == 1:
-        raise ConfigError(f"{together[0]} do not go together")
+        raise UsageError(f"{together[0]} do not go together")
     if together:
-        raise ConfigError(listed("these options do not go together", together))
+        raise UsageError(listed("these options do not go together", together))
     check_port("--metrics-port", args.metrics_port)
     seconds(args.stop_timeout, "--stop-timeout")
     if args.term_grace is not None:
@@ -58,14 +62,14 @@ def check_numbers(args: Namespace) -> None:
 def check_master(options: Mapping[str, Any]) -> None:
     """``options``: ``master`` and, where they were given, what only a master takes.
 
-    Raises ConfigError where one is given to who leads nobody, or a master knows no number of
+    Raises UsageError where one is given to who leads nobody, or a master knows no number of
     workers.
     """
     if options.get("master") and options.get("expect_workers") is None:
-        raise ConfigError("--master: say how many workers to wait for (--expect-workers N)")
+        raise UsageError("--master: say how many workers to wait for (--expect-workers N)")
     for name in MASTER_ONLY:
         if options.get(name) is not None and not options.get("master"):
-            raise ConfigError(f"{_option(name)} goes with --master")
+            raise UsageError(f"{_option(name)} goes with --master")
 
 
 def check_port(option: str, port: int | None) -> None:
@@ -75,9 +79,11 @@ def check_port(option: str, port: int | None) -> None:
 
 
 def check_processes(processes: int | None) -> None:
-    """Raises ConfigError for a number of worker processes that is none."""
+    """Raises ConfigError for a number of worker processes that no machine can have."""
     if processes is not None and (processes < -1 or processes == 0):
         raise ConfigError(f"--processes: expected one or more, or -1, got {processes}")
+    if sentence := too_many_workers(processes or 0):
+        raise ConfigError(f"--processes: {sentence}")
 
 
 def _option(name: str) -> str:
@@ -107,8 +113,8 @@ def parameters_of(args: Namespace) -> dict[str, str]:
 
 def behaviour_of(args: Namespace) -> dict[str, str]:
     """The environment that says how guests behave; what is not given stays open."""
-    if args.sign_ins is not None and not Path(args.sign_ins).is_file():
-        raise ConfigError(f"--sign-ins: there is no file {args.sign_ins}")
+    if args.sign_ins is not None:
+        check_file(Path(args.sign_ins), f"--sign-ins: there is no file {args.sign_ins}")
     return _by_variable(args, BEHAVIOUR)
 
 
@@ -205,8 +211,7 @@ def playable(file: str) -> tuple[str, dict[str, str]]:
     """
     path = Path(file)
     if path.suffix in SCRIPTS:
-        if not path.is_file():
-            raise ConfigError(f"there is no script {file!r}")
+        check_file(path, f"there is no script {file!r}", what="a script")
         return str(ready("script")), {SCRIPT_VARIABLE: str(path.resolve())}
     if path == DEFAULT and not path.exists():
         return str(ready(ELSEWHERE)), {}

@@ -21,8 +21,9 @@ from rich.console import Console
 from harness.config import run_config
 from harness.config.guard import Intent, Rule, parse_overrides
 from harness.config.run_config import SIMULATOR_NAME, RunConfig, Setting
-from harness.config.target import Target, Terms, parse_target, resolve_target
+from harness.config.target import Target, Terms, known_targets, parse_target, resolve_target
 from harness.errors import ConfigError, ExitCode, TransportError
+from harness.foreign import check_file
 from harness.limits import MAY_BREAK, WOULD_BREAK
 from harness.machine import Starter, starter, this_machine
 from harness.rundir.layout import (
@@ -78,12 +79,15 @@ def supervise(args: Namespace) -> int:
         args.spawn_rate = args.spawn_rate or max(1.0, args.occupancy / COME_WITHIN_S)
     overrides = parse_overrides(args.override)
     if args.slo is not None:
-        from harness.judge.reading import read_objectives
+        from harness.judge.reading import no_objectives, read_objectives
 
+        check_file(Path(args.slo), no_objectives(args.slo))
         read_objectives(Path(args.slo))
     if args.seed is None:
         args.seed = RunConfig.of_process().get(run_config.SEED) or secrets.randbelow(2**31)
     behaviour = behaviour_of(args)
+    if args.target == "sim":  # its guests know it by its URL, whose terms may be written
+        known_targets(Path(args.targets))
     locustfile, script = playable(args.locustfile)
     with LocustProcess(locustfile, parameters_of(args), script) as locust:
         plan = locust.plan()

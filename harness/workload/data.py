@@ -19,7 +19,9 @@ one a line::
 """
 
 import csv
+import errno
 import io
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +33,7 @@ from random import Random
 from types import MappingProxyType
 
 from harness.errors import ConfigError
-from harness.foreign import read_text
+from harness.foreign import check_file, read_text
 from harness.limits import MAX_TEXT_BYTES
 
 
@@ -120,7 +122,7 @@ class Feeder:
 
 def read_table(path: Path) -> Table:
     """The rows of a file. ConfigError names file and line."""
-    return parse_table(read_text(path), name=str(path))
+    return parse_table(_text_of(path), name=str(path))
 
 
 def parse_table(text: str, *, name: str) -> Table:
@@ -187,13 +189,19 @@ def texts(size: str = "short", *, language: str = "en", file: str | Path = "") -
     return _joined(sets["medium"], to_the_limit=size == Size.LIMIT, language=language)
 
 
+def _text_of(file: Path) -> str:
+    """Each process of a run reads it. Raises ConfigError."""
+    check_file(file, f"{file}: {os.strerror(errno.ENOENT)}")
+    return read_text(file)
+
+
 def languages() -> tuple[str, ...]:
     return tuple(_built_in())
 
 
 def read_texts(file: Path) -> tuple[str, ...]:
     """One text a line; blank lines are skipped. ConfigError names file and line."""
-    lines = read_text(file).splitlines()
+    lines = _text_of(file).splitlines()
     for number, line in enumerate(lines, 1):
         size = len(line.strip().encode())
         if size > MAX_TEXT_BYTES:

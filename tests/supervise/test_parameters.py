@@ -1,6 +1,8 @@
 """What can be said against options before anything is done."""
 
+import os
 from argparse import Namespace
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ from harness.supervise.parameters import (
     simulator_options,
     too_short,
 )
+from harness.supervise.run import supervise
 
 
 def parsed(*words: str) -> Namespace:
@@ -26,6 +29,7 @@ def parsed(*words: str) -> Namespace:
     [
         (["-u", "0"], "--users: expected more than zero"),
         (["--processes", "0"], "--processes: expected one or more"),
+        (["--processes", "301"], "--processes: 301 workers are more than one master can lead"),
         (["--master", "--worker"], "--master and --worker do not go together"),
         (["--master", "--processes", "2"], "--master and --processes"),
         (["--master"], "--expect-workers N"),
@@ -47,6 +51,22 @@ def parsed(*words: str) -> Namespace:
 def test_clashes(words: list[str], why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         check_numbers(parsed(*words))
+
+
+def test_a_broken_or_endless_file_is_refused_before_anything_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.supervise.run.LocustProcess", None)
+    (tmp_path / "targets.toml").write_text("[targets\n")
+    os.mkfifo(tmp_path / "pipe")
+    for option, file, why in (
+        ("--targets", "targets.toml", r"targets\.toml, line 1: not TOML"),
+        ("--targets", "pipe", "pipe is not a regular file"),
+        ("--slo", "pipe", "pipe is not a regular file"),
+        ("--sign-ins", "pipe", "pipe is not a regular file"),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            supervise(parsed(option, str(tmp_path / file)))
 
 
 def test_what_is_asked_travels_by_the_environment() -> None:

@@ -1,15 +1,19 @@
 """Files of texts are read, or refused with file and line."""
 
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from harness import foreign
 from harness.config.target import read_targets
 from harness.errors import ConfigError
-from harness.foreign import read_text
+from harness.foreign import check_file, read_text
 from harness.judge.reading import read_objectives
 from harness.simulator.dialogue import read_dialogue
+from harness.workload.data import read_table, read_texts
 
 
 def test_what_is_utf_8_is_read_with_and_without_a_mark(tmp_path: Path) -> None:
@@ -28,6 +32,46 @@ def test_what_is_not_is_refused_with_its_line(tmp_path: Path) -> None:
         read_text(tmp_path / "b.csv")
     with pytest.raises(ConfigError, match="Is a directory"):
         read_text(tmp_path)
+
+
+def test_what_somebody_writes_into_a_pipe_is_read(tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+    text = "x" * 100_000 + "\n"
+    writer = threading.Thread(target=pipe.write_text, args=(text,))
+    writer.start()
+    assert read_text(pipe) == text
+    writer.join()
+    theirs, ours = os.pipe()  # as of <(command) in a shell
+    os.write(ours, b"hello")
+    os.close(ours)
+    assert read_text(Path(f"/dev/fd/{theirs}")) == "hello"
+    with pytest.raises(ConfigError, match="a pipe, and nothing is written into it"):
+        read_text(Path(f"/dev/fd/{theirs}"))
+    os.close(theirs)
+
+
+def test_what_would_never_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foreign, "PIPE_WITHIN_S", 0.05)
+    os.mkfifo(pipe := tmp_path / "pipe")
+    with pytest.raises(ConfigError, match=r"pipe: a pipe, and nothing has come from it for"):
+        read_text(pipe)
+    with pytest.raises(ConfigError, match=r"^/dev/zero: not a regular file$"):
+        read_text(Path("/dev/zero"))
+    assert read_text(Path(os.devnull)) == ""
+
+
+def test_what_is_read_more_than_once_is_a_regular_file(tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+    for file, why in (
+        (pipe, "pipe is not a regular file: a script is read more than once"),
+        (tmp_path, "is a folder; expected a script"),
+        (tmp_path / "none", "there is none"),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            check_file(file, "there is none", what="a script")
+    for read in (read_targets, read_table, read_texts):
+        with pytest.raises(ConfigError, match="pipe is not a regular file"):
+            read(pipe)
 
 
 TOML = {

@@ -29,6 +29,7 @@ from harness import __version__
 from harness.clock import monotonic_ns
 from harness.config.run_config import HANDED_OUT, RunConfig
 from harness.errors import ConfigError, safe_quote
+from harness.foreign import read_bytes
 from harness.load.cluster.handshake import own_files
 from harness.load.logs import LOG
 from harness.load.options import MANIFEST, parameters, read_options
@@ -145,7 +146,7 @@ class _Collected:
             names[path] = name
             if name in self.contents:
                 continue
-            self.contents[name] = content = path.read_bytes()
+            self.contents[name] = content = read_bytes(path)
             self.size += len(content)
             if self.size > MOST_BYTES:
                 raise ConfigError(

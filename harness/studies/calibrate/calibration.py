@@ -19,6 +19,7 @@ from rich.table import Table as TerminalTable
 
 from harness.config.guard import Intent
 from harness.errors import ConfigError, expect
+from harness.foreign import read_bytes
 from harness.judge.validity import LATE_MS
 from harness.report.html.page import Items, Page, Section, Table, Tile, numbers, texts
 from harness.rundir.layout import CALIBRATION, reading, write_json, writing
@@ -171,7 +172,7 @@ def read_calibration(path: Path) -> Calibration:
     from pydantic import TypeAdapter, ValidationError
 
     with reading(path, "a calibration"):
-        content = orjson.loads(path.read_bytes())
+        content = orjson.loads(read_bytes(path))
         if isinstance(content, dict):
             expect(content["schema"] == SCHEMA, f"{path}: schema", str(SCHEMA), content["schema"])
         try:

@@ -17,8 +17,8 @@ from rich.console import Console
 
 from harness.config.guard import Intent, Rule, parse_overrides
 from harness.config.run_config import OCCUPANCY, OVER, RATE
-from harness.config.target import FILE, Terms, resolve_target
-from harness.errors import ConfigError, expect
+from harness.config.target import FILE, Terms, known_targets, resolve_target
+from harness.errors import ConfigError, UsageError, expect
 from harness.judge.objective import parse_objective
 from harness.judge.reading import read_objectives
 from harness.preflight.stamp import carry_stamp, permit
@@ -151,7 +151,7 @@ def open_search(args: Namespace) -> Search:
     if args.resume:
         for name in ("by", "start", "highest", "objective", *KEPT):
             if getattr(args, name) not in (None, [], False):
-                raise ConfigError(
+                raise UsageError(
                     f"--{name.replace('_', '-')} and --resume do not go together: a resumed "
                     "search keeps its options"
                 )
@@ -194,7 +194,7 @@ def check_options(options: Mapping[str, Any]) -> Search:
     """A search without a folder yet. Raises ConfigError that names the option."""
     search = Search(Path(), dict(options))
     if options["slo"] and options["objectives"]:
-        raise ConfigError("give --objective or --slo, not both")
+        raise UsageError("give --objective or --slo, not both")
     for name in ("hold", "warm_up"):
         option, text = f"--{name.replace('_', '-')}", options[name]
         usual = 1 <= seconds(text, option) <= LONGEST_HOLD_S
@@ -220,7 +220,7 @@ def check_options(options: Mapping[str, Any]) -> Search:
             raise ConfigError(f"--start: {start:g} guests are too few for {option}")
     check_master(options)
     if options.get("master") and options["processes"]:
-        raise ConfigError("--master and --processes do not go together")
+        raise UsageError("--master and --processes do not go together")
     check_port("--master-port", options.get("master_port"))
     check_locustfile(options["locustfile"])
     _ = search.plan
@@ -429,6 +429,7 @@ def check_files(options: Mapping[str, Any]) -> None:
     if options["slo"]:
         texts += [objective.text for objective in read_objectives(Path(options["slo"]))]
     if options["target"] == "sim":
+        known_targets(Path(options.get("targets") or FILE))
         if options["sim_profile"]:
             path = options["sim_profile"]
             try:
@@ -438,7 +439,7 @@ def check_files(options: Mapping[str, Any]) -> None:
                 raise ConfigError(f"--sim-profile: {path}: {why}") from None
     else:
         if options["sim_profile"]:
-            raise ConfigError("--sim-profile and --target do not go together")
+            raise UsageError("--sim-profile and --target do not go together")
         terms = _terms(options)
         by_rate = terms.guarded and options.get("by") != Quantity.OCCUPANCY
         capped = by_rate and Rule.CAP not in parse_overrides(options.get("override") or ())

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import ConfigError
-from harness.foreign import read_text
+from harness.foreign import check_file, read_text
 from harness.limits import MAX_ATTRIBUTE_BYTES, MAX_FILE_BYTES, MAX_TEXT_BYTES
 from harness.workload.data import Feeder, Row, Table, read_table
 from harness.workload.script.model import (
@@ -313,8 +313,7 @@ def check_files(script: Script, lined: Lined, folder: Path, table: Table | None)
         if table is not None and columns_in(step.text):
             rows = map(table.row, range(len(table.rows)))
         for file in dict.fromkeys(folder / render(step.text, row) for row in rows):
-            if not file.is_file():
-                raise ConfigError(f"{line}, {step.kind}: there is no file {file}")
+            check_file(file, f"{line}, {step.kind}: there is no file {file}")
             if file.stat().st_size > MAX_FILE_BYTES:
                 raise ConfigError(
                     f"{line}, {step.kind}: {file} has {file.stat().st_size:,} bytes; the service "
