@@ -4,6 +4,7 @@ Every error that this project raises on purpose is in one tree::
 
     HarnessError
       ConfigError                 wrong before anything was sent
+        UsageError                the words of a command line don't fit together
       PreflightRefused            a guard against harm refused before anything was sent
       TransportError
         ConnectFailed             no connection; says in which phase
@@ -149,6 +150,10 @@ class HarnessError(Exception):
 
 class ConfigError(HarnessError):
     """Something is wrong with what the user gave; nothing has been sent yet."""
+
+
+class UsageError(ConfigError):
+    """A command line lacks a word that it needs, or has two that do not go together."""
 
 
 def expect(holds: bool, place: str, expected: str, got: object) -> None:

@@ -13,7 +13,7 @@ examples:
 """
 
 from harness.cli.parsing import Command, Namespace, argument, option, reports_option
-from harness.errors import ConfigError
+from harness.errors import ConfigError, UsageError
 from harness.ledger.runs import resolve_run
 from harness.rundir.layout import COMPARISON_PAGE
 from harness.units import seconds
@@ -45,7 +45,7 @@ def run(args: Namespace) -> int:
 
 def _refuse_nonsense(args: Namespace) -> None:
     if len(args.runs) < 2:
-        raise ConfigError("expected two runs or more: the base, and last the run to judge")
+        raise UsageError("expected two runs or more: the base, and last the run to judge")
     for name, least in (("confidence", 50.0), ("negligible", 0.0), ("between_runs", 0.0)):
         value = getattr(args, name)
         if not least <= value < 100:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from harness import docs
 from harness.cli.parsing import Command, Namespace, argument, option
-from harness.errors import ConfigError, ExitCode
+from harness.errors import ConfigError, ExitCode, UsageError
 from harness.streams import as_shown, open_console
 
 MOST_BARS = 8
@@ -42,7 +42,7 @@ def run(args: Namespace) -> int:
     console = open_console()
     if args.search is not None:
         if args.topic is not None:
-            raise ConfigError("--search looks through all topics; give no TOPIC")
+            raise UsageError("--search looks through all topics; give no TOPIC")
         if not args.search.strip():
             raise ConfigError("--search: expected a word, got nothing")
         hits = list(docs.search(args.search))

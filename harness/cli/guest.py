@@ -21,7 +21,7 @@ from pathlib import Path
 from harness.cli.parsing import Command, Namespace, option, reports_option, targets_option
 from harness.config.run_config import AUTO_JOIN, CA_FILE, ORIGIN
 from harness.config.target import Terms, parse_target, resolve_target
-from harness.errors import ConfigError, expect
+from harness.errors import ConfigError, UsageError, expect
 from harness.foreign import read_text
 from harness.guest.visit import Visit, visit
 from harness.supervise.children import EmbeddedSimulator
@@ -35,9 +35,9 @@ def run(args: Namespace) -> int:
         there = ", ".join(loaded.script.scenarios)
         raise ConfigError(f"{args.script} has no scenario {args.scenario!r}; it has: {there}")
     if args.target and (args.sim_tls or args.sim_fault):
-        raise ConfigError("--sim-tls and --sim-fault do not go with --target")
+        raise UsageError("--sim-tls and --sim-fault do not go with --target")
     if loaded is None and (args.scenario or args.row):
-        raise ConfigError("--scenario and --row go with --script")
+        raise UsageError("--scenario and --row go with --script")
     expect(args.row >= 0, "--row", "zero or more", args.row)
     sign_in = read_text(args.sign_in).strip() if args.sign_in else ""
     wanted = Visit(

@@ -21,7 +21,7 @@ from harness.cli.parsing import (
     run_argument,
     take_run,
 )
-from harness.errors import ConfigError, ExitCode
+from harness.errors import ConfigError, ExitCode, UsageError
 from harness.ledger.reader import read_account, read_leftovers
 from harness.ledger.runs import leftover_row, show_leftovers, with_leftovers, write_csv
 from harness.streams import open_console, show_json
@@ -30,7 +30,9 @@ from harness.streams import open_console, show_json
 def run(args: Namespace) -> int:
     """Print them."""
     if args.all == bool(args.run):
-        raise ConfigError("name a run, or give --all")
+        raise UsageError("name a run or give --all, and not both")
+    if args.json and args.csv:
+        raise UsageError("--json and --csv do not go together")
     if args.all and not args.reports.is_dir():
         raise ConfigError(f"--reports: there is no folder {args.reports}/")
     runs = list(with_leftovers(args.reports)) if args.all else [take_run(args)]

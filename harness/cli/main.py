@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, cast
 
 from harness import __version__, machine
 from harness.config.run_config import ENVIRONMENT
-from harness.errors import ConfigError, ExitCode, HarnessError, PlatformApiError, PreflightRefused
+from harness.errors import (
+    ConfigError,
+    ExitCode,
+    HarnessError,
+    PlatformApiError,
+    PreflightRefused,
+    UsageError,
+)
 from harness.streams import lost_output, outlast_readers
 
 if TYPE_CHECKING:  # click is not waited for by who asks only for the list of commands
@@ -110,7 +117,7 @@ def _main(argv: Sequence[str]) -> int:
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         if isinstance(error, ConfigError):
-            return ExitCode.CONFIG
+            return ExitCode.USAGE if isinstance(error, UsageError) else ExitCode.CONFIG
         if isinstance(error, PlatformApiError):  # nobody could tell how the conversations stand
             return ExitCode.UNKNOWN
         return ExitCode.PREFLIGHT if isinstance(error, PreflightRefused) else ExitCode.INVALID

@@ -22,7 +22,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from harness.config.run_config import LOG_FORMAT, REPORTS, TARGETS, Setting, take_variable
-from harness.errors import ConfigError
+from harness.errors import ConfigError, expect
 
 __all__ = ["Command", "Commands", "Namespace", "argument", "option", "refusal"]
 
@@ -383,9 +383,17 @@ def run_argument(
     return argument(words, help, many=many, required=required)
 
 
-def reports_option() -> Option:
-    """The option; ``args.reports`` is a Path."""
-    return option(REPORTS, type=Path, default=REPORTS.default)
+def reports_option(help: str = "") -> Option:
+    """The option; ``args.reports`` is a Path, which may have no folder yet. ConfigError where it is
+    something else."""
+    one = option(REPORTS, help, type=Path, default=REPORTS.default)
+    one.callback = _refuse_file
+    return one
+
+
+def _refuse_file(_: click.Context, one: click.Parameter, value: Path) -> Path:
+    expect(value.is_dir() or not value.exists(), one.opts[-1], "a folder", f"the file {value}")
+    return value
 
 
 def json_option() -> Option:

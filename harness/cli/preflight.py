@@ -17,7 +17,7 @@ from rich.text import Text
 from harness.cli.parsing import Command, Namespace, option, reports_option, targets_option
 from harness.config.run_config import CA_FILE, ORIGIN
 from harness.config.target import resolve_target
-from harness.errors import ExitCode
+from harness.errors import ExitCode, UsageError
 from harness.preflight.checks import FAIL, OK, SKIPPED, WARN
 from harness.preflight.probes import Planned, check_all
 from harness.preflight.stamp import write_stamp, write_table
@@ -31,6 +31,8 @@ STYLES = {OK: "green", WARN: "yellow", FAIL: "bold red", SKIPPED: "dim"}
 
 def run(args: Namespace) -> int:
     """Check one thing after the other and show what was found."""
+    if args.quick and args.no_guest:
+        raise UsageError("--quick and --no-guest do not go together")
     terms = resolve_target(args.target, args.targets, ca_file=args.ca_file, origin=args.origin)
     inspected = inspect_locustfile(args.locustfile, {}) if args.locustfile else {}
     planned = Planned(inspected=inspected, users=args.users, processes=max(1, args.processes))

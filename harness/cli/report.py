@@ -17,7 +17,7 @@ from pathlib import Path
 
 from harness.cli.parsing import Command, Namespace, option, reports_option, run_argument, take_run
 from harness.config.run_config import OVERRIDE
-from harness.errors import ConfigError, ExitCode
+from harness.errors import ConfigError, ExitCode, UsageError
 from harness.ledger.runs import resolve_going_on, resolve_run
 from harness.report.terminal import show_summary
 from harness.rundir.layout import sweep_command
@@ -28,21 +28,21 @@ def run(args: Namespace) -> int:
     """Make them and print where they are."""
     if args.merge:
         if args.live or args.only:
-            raise ConfigError("--merge goes with neither --live nor --only")
+            raise UsageError("--merge goes with neither --live nor --only")
         return _merge(args)
     if args.override:
-        raise ConfigError("--override goes with --merge")
+        raise UsageError("--override goes with --merge")
     if len(args.runs) > 1:
-        raise ConfigError("name one run, or give --merge to make one of them")
+        raise UsageError("name one run, or give --merge to make one of them")
     (args.run,) = args.runs
     if args.live:
         if args.only:
-            raise ConfigError("--live and --only do not go together")
+            raise UsageError("--live and --only do not go together")
         return _live(resolve_going_on(args.run, args.reports))
     run_dir = take_run(args)
     from harness.report.outputs import OUTPUTS, write_reports  # a run's start need not pay for it
 
-    kinds = args.only.split(",") if args.only else list(OUTPUTS)
+    kinds = list(dict.fromkeys(args.only.split(","))) if args.only else list(OUTPUTS)
     for kind in kinds:
         if kind not in OUTPUTS:
             raise ConfigError(f"--only: expected some of {', '.join(OUTPUTS)}, got {kind!r}")

@@ -9,7 +9,7 @@ examples:
 from rich.table import Table
 
 from harness.cli.parsing import Command, Namespace, json_option, option, reports_option
-from harness.errors import ExitCode
+from harness.errors import ExitCode, UsageError
 from harness.ledger.runs import Listed, listed_runs, prune
 from harness.streams import open_console, plain_table, show_json
 from harness.units import duration_text, seconds
@@ -17,6 +17,10 @@ from harness.units import duration_text, seconds
 
 def run(args: Namespace) -> int:
     """List them, or take old ones away."""
+    if args.dry_run and args.prune is None:
+        raise UsageError("--dry-run goes with --prune")
+    if args.json and args.prune is not None:
+        raise UsageError("--json and --prune do not go together")
     console = open_console()
     listed = listed_runs(args.reports)
     if args.prune is not None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.cli.parsing import Command, Namespace, argument, option
-from harness.errors import ConfigError, ExitCode
+from harness.errors import ConfigError, ExitCode, UsageError
 from harness.limits import WOULD_BREAK
 from harness.streams import open_console, plain_table, show_json
 from harness.units import duration_text, seconds
@@ -34,13 +34,13 @@ from harness.workload.script.model import script_schema
 
 def run(args: Namespace) -> int:
     """Do it."""
+    if args.action != "from-har" and (args.out is not None or args.force):
+        raise UsageError("--out and --force go with from-har")
     if args.action == "schema":
         show_json(script_schema())
         return ExitCode.PASS
     if args.file is None:
-        raise ConfigError(f"harness script {args.action}: expected FILE, got nothing")
-    if args.action != "from-har" and (args.out is not None or args.force):
-        raise ConfigError("--out and --force go with from-har")
+        raise UsageError(f"harness script {args.action}: expected FILE")
     if args.action == "from-har":
         return _from_har(args)
     loaded = read_script(args.file)

@@ -12,16 +12,25 @@ examples:
   harness worker 10.0.0.1 --again      # for the levels of harness capacity --master
 """
 
-from pathlib import Path
-
-from harness.cli.parsing import Command, Namespace, argument, choose_log_format, option
-from harness.config.run_config import LOG_FORMAT, MASTER_PORT, REPORTS
+from harness.cli.parsing import (
+    Command,
+    Namespace,
+    argument,
+    choose_log_format,
+    option,
+    reports_option,
+    tell,
+)
+from harness.config.run_config import LOG_FORMAT, MASTER_PORT
+from harness.machine import too_many_processes
 from harness.supervise.worker import come_again, join_master
 
 
 def run(args: Namespace) -> int:
     """Without ``--again`` never returns when it has joined: this process becomes the worker."""
     choose_log_format(args)
+    if sentence := too_many_processes(args.processes):
+        tell(f"warning: {sentence}")
     return come_again(args) if args.again else join_master(args)
 
 
@@ -32,12 +41,7 @@ COMMAND = Command(
     option("--processes N", "worker processes; -1: one per core", type=int),
     option("--again", "take part in one run after the other, until none begins within --within"),
     option(LOG_FORMAT),
-    option(
-        "--reports DIR",
-        "folder for this worker's own ledger and figures",
-        type=Path,
-        default=REPORTS.default,
-    ),
+    reports_option("folder for this worker's own ledger and figures"),
     usage="harness worker HOST[:PORT] [OPTIONS] [-- LOCUST OPTIONS]",
     takes_rest=True,
 )

@@ -33,6 +33,7 @@ from harness.errors import (
     ServiceError,
     SessionExpired,
     SessionNotFound,
+    UsageError,
     safe_text,
     without_ids,
 )
@@ -337,7 +338,7 @@ def _record_file(wanted: Visit, token: str) -> RecordFile | None:
     if wanted.record is not None:
         return RecordFile(wanted.record, token=token, redacted=not wanted.unredacted)
     if wanted.unredacted:
-        raise ConfigError("--unredacted goes with --record")
+        raise UsageError("--unredacted goes with --record")
     return None
 
 

@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import Any
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, UsageError
 from harness.judge.reading import judge_anew
 from harness.judge.record import build_record, judged_by, sessions_as_left, write_record
 from harness.judge.series import read_span
@@ -111,7 +111,7 @@ def _part(path: Path) -> _Part:
 
 def _refuse_twice(parts: Sequence[_Part]) -> None:
     if len(parts) < 2:
-        raise ConfigError("--merge: expected two runs or more")
+        raise UsageError("--merge: expected two runs or more")
     owners: dict[str, Path] = {}
     for part in parts:
         path = part.files.path

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.clock import KERNEL_STAMPS
-from harness.errors import ConfigError
+from harness.errors import ConfigError, UsageError
 from harness.foreign import read_toml
 from harness.simulator.dialogue import read_dialogue, read_rehearsal
 from harness.simulator.faults import read_fault
@@ -173,7 +173,7 @@ def _bot(options: Options, table: Mapping[str, Any]) -> BotSettings:
         raise ConfigError("profile: bot: more_workers are added to workers: say how many")
     if options.recording is not None:
         if options.bot is not None or script is not None:
-            raise ConfigError("--from and --bot do not go together")
+            raise UsageError("--from and --bot do not go together")
         return replace(bot, dialogue=read_rehearsal(Path(options.recording)))
     return bot if script is None else replace(bot, dialogue=read_dialogue(Path(str(script))))
 

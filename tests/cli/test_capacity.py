@@ -169,7 +169,6 @@ def test_a_service_that_fits_so_many_at_once_is_found_by_occupancy(tmp_path: Pat
         (["--by", "occupancy", "--wanted", "60/min"], "--wanted: with --by occupancy expected a"),
         (["--wanted", "20"], "--wanted: expected a rate such as"),
         (["--wanted", "0/s"], "--wanted: expected a rate above zero"),
-        (["--resume", "d", "--start", "1/s"], "--start and --resume do not go together"),
         (["--objective", "rply p95 < 1s"], "nothing is called 'rply'"),
         (["--hold", "0s"], "--hold: expected one second or more"),
         (["--resolution", "2"], "--resolution: expected a share between 0 and 1"),
@@ -182,6 +181,22 @@ def test_nonsense_is_refused(
     words: list[str], why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["capacity", *words, "--reports", str(tmp_path / "r")]) == ExitCode.CONFIG
+    assert why in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--resume", "d", "--start", "1/s"], "--start and --resume do not go together"),
+        (["--slo", "x", "--objective", "reply p95 < 1s"], "give --objective or --slo, not both"),
+        (["--bind", "10.0.0.1"], "--bind goes with --master"),
+    ],
+)
+def test_what_does_not_fit_together_is_a_mistake_of_usage(
+    words: list[str], why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["capacity", *words, "--reports", str(tmp_path / "r")]) == ExitCode.USAGE
     assert why in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
 

@@ -74,7 +74,6 @@ def test_the_page_is_written_beside_the_run(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["base"], "expected two runs or more"),
         (["base", "nothing"], "there is no run 'nothing'"),
         (["base", "alike", "--confidence", "40"], "confidence: expected"),
         (["base", "alike", "--negligible", "9"], "--matters: expected more than --negligible"),
@@ -87,6 +86,11 @@ def test_bad_input_is_one_sentence(
     captured = capsys.readouterr()
     assert sentence in captured.err
     assert captured.err.count("\n") == 1
+
+
+def test_one_run_is_too_few(reports: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(reports, "base") == ExitCode.USAGE
+    assert "expected two runs or more" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

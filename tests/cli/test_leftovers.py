@@ -89,16 +89,19 @@ def test_the_run_that_is_taken_is_told_and_the_others_with_leftovers(
     assert main(["leftovers", "--all", "--json", *here]) == ExitCode.LEFTOVERS
     rows = json.loads(capsys.readouterr().out)["leftovers"]
     assert {row["run"] for row in rows} == {"guest-1", "r-2", run_dir.name}
-    assert main(["leftovers", "--all", "latest", *here]) == ExitCode.CONFIG
+    assert main(["leftovers", "--all", "latest", *here]) == ExitCode.USAGE
     assert main(["leftovers", "--all", "--reports", str(run_dir / "r-3")]) == ExitCode.PASS
 
 
-@pytest.mark.parametrize("name", ["none", "a file"])
 def test_a_folder_that_is_not_there_is_no_folder_without_leftovers(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "a file").touch()
-    assert main(["leftovers", "--all", "--reports", str(tmp_path / name)]) == ExitCode.CONFIG
+    assert main(["leftovers", "--all", "--reports", str(tmp_path / "none")]) == ExitCode.CONFIG
     output = capsys.readouterr()
-    assert f"there is no folder {tmp_path / name}/" in output.err
+    assert f"there is no folder {tmp_path / 'none'}/" in output.err
     assert not output.out
+
+
+def test_json_and_csv_do_not_go_together(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["leftovers", "latest", "--json", "--csv"]) == ExitCode.USAGE
+    assert capsys.readouterr() == ("", "error: --json and --csv do not go together\n")

@@ -23,6 +23,8 @@ def test_only_some_kinds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert main(["report", str(run_dir), "--only", "markdown"]) == ExitCode.PASS
     assert capsys.readouterr().out == f"{run_dir / 'summary.md'}\n"
     assert not (run_dir / "report.html").exists()
+    assert main(["report", str(run_dir), "--only", "csv,csv"]) == ExitCode.PASS
+    assert len(capsys.readouterr().out.splitlines()) == 1
     assert main(["report", str(run_dir), "--only", "pdf"]) == ExitCode.CONFIG
     assert "expected some of html, markdown, junit, csv, got 'pdf'" in capsys.readouterr().err
 
@@ -37,7 +39,7 @@ def test_an_unknown_run_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_reasons_are_for_merges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_dir = str(make_run(tmp_path / "r1", length_s=40))
-    assert main(["report", run_dir, "--override", "versions=why"]) == ExitCode.CONFIG
+    assert main(["report", run_dir, "--override", "versions=why"]) == ExitCode.USAGE
     assert "--override goes with --merge" in capsys.readouterr().err
     words = ["report", "--merge", run_dir, run_dir, "--override", "target=why"]
     assert main(words) == ExitCode.CONFIG

@@ -216,7 +216,7 @@ def test_an_interrupt_before_anything_was_sent(simulator: Any, tmp_path: Path) -
             ["{good}", "-u", "0"], 8, "--users: expected more than zero", marks=pytest.mark.long
         ),
         (["{good}", "--processes", "0"], 8, "--processes"),
-        (["{good}", "--reports", "{file}"], 8, "can't be written to"),
+        (["{good}", "--reports", "{file}"], 8, "--reports: expected a folder, got the file"),
     ],
 )
 def test_bad_input_is_one_sentence_and_nothing_is_sent(

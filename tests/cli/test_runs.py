@@ -66,6 +66,9 @@ def test_only_what_nothing_is_lost_with_is_removed(
 def test_a_folder_without_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["runs", "--reports", str(tmp_path / "none")]) == 0
     assert "there is no run" in " ".join(capsys.readouterr().out.split())
+    for words in (["--dry-run"], ["--prune", "30d", "--json"]):
+        assert main(["runs", *words]) == 2
+        assert capsys.readouterr().err.startswith(f"error: {words[-1]} ")
     assert main(["runs", "--prune", "30"]) == 8
     assert "--prune: expected a duration with its unit, such as 30ms, 30s or 30m" in (
         capsys.readouterr().err

@@ -95,10 +95,7 @@ def test_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["check"], "harness script check: expected FILE"),
-        (["from-har"], "harness script from-har: expected FILE"),
         (["from-har", "SHOP"], "shop.yaml: neither a HAR nor a recording"),
-        (["check", "SHOP", "--force"], "--out and --force go with from-har"),
         (["check", "none.yaml"], "none.yaml: No such file"),
         (["check", "SHOP", "--reply", "soon"], "--reply: expected a duration"),
         (["check", "SHOP", "--guests", "4"], "4 guests need a row of their own and there are 3"),
@@ -113,3 +110,19 @@ def test_nonsense_is_refused_in_one_sentence(
     output = capsys.readouterr().err
     assert reason in output
     assert output.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["check"], "harness script check: expected FILE\n"),
+        (["from-har"], "harness script from-har: expected FILE\n"),
+        (["check", "none.yaml", "--force"], "--out and --force go with from-har\n"),
+        (["schema", "--out", "x"], "--out and --force go with from-har\n"),
+    ],
+)
+def test_what_does_not_fit_together_is_a_mistake_of_usage(
+    options: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["script", *options]) == ExitCode.USAGE
+    assert capsys.readouterr() == ("", f"error: {reason}")

@@ -9,7 +9,7 @@ from shlex import quote
 from typing import Any
 
 from harness.config.target import FILE, Terms, resolve_target
-from harness.errors import ConfigError, expect
+from harness.errors import ConfigError, UsageError, expect
 from harness.rundir.layout import CALIBRATION
 from harness.studies.calibrate.calibration import read_calibration
 from harness.studies.capacity.answer import highest_met
@@ -77,7 +77,7 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
     """All of it, nothing written yet. ConfigError names the option, or file and line."""
     carries, machines = _read_machines(args)
     if (args.chats_per_hour is None) == (args.profile is None):
-        raise ConfigError("give either --chats-per-hour or --from CSV")
+        raise UsageError("give either --chats-per-hour or --from CSV")
     if args.profile is None:
         chats_per_h = _number(args.chats_per_hour, "--chats-per-hour")
         hour = BusyHour(chats_per_h=chats_per_h, peak_factor=1.0, how="")

@@ -11,8 +11,12 @@ LAUNCH = ("--chats-per-hour", "3000", "--handle-time", "8m", "--messages", "12")
 PROFILE = ("--from", "day.csv", "--handle-time", "8m", "--messages", "12")
 
 
-def refused(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> str:
-    assert main(["plan", *words]) == ExitCode.CONFIG
+def refused(
+    words: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+    code: ExitCode = ExitCode.CONFIG,
+) -> str:
+    assert main(["plan", *words]) == code
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.count("\n") == 1
@@ -95,8 +99,6 @@ def test_a_csv_of_arrivals_is_named_with_its_line(
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (LAUNCH[2:], "give either --chats-per-hour or --from"),
-        ((*LAUNCH, "--from", "x.csv"), "give either --chats-per-hour or --from"),
         (PROFILE, "day.csv: No such file"),
         ((*LAUNCH, "--calibration", "none.json"), "none.json can't be read"),
         ((*LAUNCH, "--capacity", "."), "search.json is not a search that can go on: No such file"),
@@ -106,3 +108,11 @@ def test_what_is_missing_is_named(
     words: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert refused(words, capsys).startswith(why)
+
+
+@pytest.mark.parametrize("words", [LAUNCH[2:], (*LAUNCH, "--from", "x.csv")])
+def test_guests_are_told_of_in_one_way(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    why = refused(words, capsys, ExitCode.USAGE)
+    assert why.startswith("give either --chats-per-hour or --from")
