@@ -217,7 +217,7 @@ def _answers_clear(frame: Frame) -> str | None:
     return known.CLEAR_ORDER[0] if cleared else None
 
 
-# What the service did, to be compared with what the twin does.
+# What the service did, to be compared with what the simulator does.
 
 
 def _observed(recording: Recording) -> Iterator[Observed]:

@@ -1,6 +1,6 @@
 """What goes wrong on purpose: which faults there are, and when each strikes.
 
-To add one: a row in ``FAULTS`` (in ``FRAME_FAULTS`` if it touches outgoing frames), and
+To add one: an entry in ``FAULTS`` (in ``FRAME_FAULTS`` if it touches outgoing frames), and
 ``service.faults.strikes("name")`` where it acts; frames are spoilt in ``send_with_faults``.
 
 It strikes by probability, at the n-th event, or at each n-th event; each fault counts its own
@@ -37,6 +37,7 @@ class FaultKind:
     """What a fault does, and the defaults of its options."""
 
     does: str
+    """as ``harness docs simulator`` shows it"""
     seconds: float = 0.0
     at: Step = "any"
 
@@ -52,7 +53,9 @@ FRAME_FAULTS: dict[str, FaultKind] = {
     "wrong_types": FaultKind("a frame's code, body and tracingId have the wrong types"),
     "oversized_frame": FaultKind("a frame of a megabyte precedes the real one"),
     "unasked_clear": FaultKind("a SessionClearedEvent that nobody asked for precedes a frame"),
-    "foreign_error": FaultKind("an error with a tracingId of nobody here precedes a frame (code)"),
+    "foreign_error": FaultKind(
+        "an error (`code`) with a tracingId of nobody here precedes a frame"
+    ),
 }
 """Those of outgoing frames: looked for at each of them, once one is on."""
 FAULTS: dict[str, FaultKind] = {
@@ -60,11 +63,14 @@ FAULTS: dict[str, FaultKind] = {
     "refuse_429": FaultKind("the upgrade is refused with HTTP 429 and Retry-After", seconds=2),
     "refuse_503": FaultKind("the upgrade is refused with HTTP 503"),
     "slow_upgrade": FaultKind("the upgrade is answered late", seconds=1),
-    "half_open": FaultKind("the connection is accepted and then never answers"),
-    "stall": FaultKind("the whole service stands still", seconds=1),
-    "cut": FaultKind("the socket is cut", at="text"),
+    "half_open": FaultKind("the connection is accepted and never answers again, from `at` on"),
+    "stall": FaultKind(
+        "the whole service stands still; what came meanwhile is done afterwards, in order",
+        seconds=1,
+    ),
+    "cut": FaultKind("the socket is cut, by FIN or RST (`how`)", at="text"),
     "go_away": FaultKind("the server closes with 1001 in mid-conversation", at="text"),
-    "fail": FaultKind("a request is answered with an error code (option code)", at="text"),
+    "fail": FaultKind("a request is answered with an error (`code`)", at="text"),
     "limit_any": FaultKind("a request is refused with 429", seconds=1, at="text"),
     "ignore_clear": FaultKind("Clear is ignored: no answer, nothing is cleared"),
     "lose_clear_reply": FaultKind("the session is cleared but no answer comes"),
@@ -75,17 +81,21 @@ FAULTS: dict[str, FaultKind] = {
     "late_connection_closed": FaultKind("ConnectionClosedEvent after Clear comes late", seconds=1),
     "late_reply": FaultKind("a bot's reply arrives after SessionClearedEvent", seconds=0.05),
     "early_error": FaultKind(
-        "an error without a tracingId (code) comes so long before a SessionResponse", seconds=0.05
+        "an error (`code`) without a tracingId comes so long before a SessionResponse", seconds=0.05
     ),
     "refuse_new": FaultKind("a configureSession with startNew is refused with 429", seconds=1),
     "cross_talk": FaultKind("another session's message is delivered here too"),
     "proof_cross_talk": FaultKind("another session's SessionClearedEvent is delivered here too"),
-    "api_429": FaultKind("a call of the Platform API is refused with 429"),
-    "api_503": FaultKind("a call of the Platform API is refused with 503"),
+    "api_429": FaultKind(
+        "a call of the Platform API, or for a guest's history, is refused with 429"
+    ),
+    "api_503": FaultKind(
+        "a call of the Platform API, or for a guest's history, is refused with 503"
+    ),
     "no_reply": FaultKind("the bot does not answer a text"),
     "late_answer": FaultKind("the bot's answer comes so much later", seconds=5),
     "silence": FaultKind(
-        "the flow falls silent at a text, also with what was under way; seconds=0: for good",
+        "the flow falls silent at a text, also with what was under way, for `seconds` (0: for good)",
         seconds=0,
     ),
     "duplicate_reply": FaultKind("a message of the other side comes twice, with the same id"),

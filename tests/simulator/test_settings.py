@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import harness.simulator
+from harness.report.html.page import manual_page
 from harness.simulator.faults import FAULTS, STEPS
 from harness.simulator.guest_api.upgrade import HANDLERS
 from harness.simulator.settings import DOCUMENTED, DeploymentSettings, Knobs, Limits
@@ -14,9 +15,9 @@ from harness.simulator.settings import DOCUMENTED, DeploymentSettings, Knobs, Li
 DOCUMENT = (Path(harness.simulator.__file__).parent / "FIDELITY.md").read_text()
 
 
-def table(heading: str) -> dict[str, list[str]]:
+def table(heading: str, document: str = DOCUMENT) -> dict[str, list[str]]:
     """First column → the other cells, of the table under a heading."""
-    section = DOCUMENT.split(f"\n## {heading}")[1].split("\n## ")[0]
+    section = document.split(f"\n## {heading}")[1].split("\n## ")[0]
     rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("|")]
     found = {}
     for first, *rest in rows[2:]:
@@ -55,8 +56,12 @@ def test_every_deployment_setting_is_told_with_its_default() -> None:
             assert default(cells) == str(getattr(settings, name)), name
 
 
-def test_every_fault_and_every_step_is_told() -> None:
-    assert set(table("Faults")) == set(FAULTS)
+def test_the_manual_says_of_every_fault_what_it_does() -> None:
+    told = {name: cells[0] for name, cells in table("Faults", manual_page("simulator")).items()}
+    assert told == {name: kind.does for name, kind in FAULTS.items()}
+
+
+def test_every_step_of_a_fault_is_told() -> None:
     for step in STEPS:
         assert f"`{step}`" in DOCUMENT, step
 
