@@ -31,7 +31,7 @@ from base64 import b64decode
 from collections.abc import Callable
 from enum import IntEnum
 
-MOST = 500
+MAX_CHARACTERS = 500
 """Characters of a server's own words that are shown."""
 # Each goes over a text in one pass, however long it is: lines of a log pass here.
 _SECRETS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
@@ -86,7 +86,7 @@ def safe_line(text: str) -> str:
     return safe_text(without_ids(text.replace("\r\n", "\n")))
 
 
-def safe_quote(text: str, most: int = MOST) -> str:
+def safe_quote(text: str, most: int = MAX_CHARACTERS) -> str:
     """What a server says, on one line; an id in it may be a guest's token, so ids are shortened."""
     text = safe_line(text[: 4 * most]).replace("\n", "\\n").replace("\t", " ")
     return text if len(text) <= most else f"{text[:most]}…"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import (
-    MOST,
+    MAX_CHARACTERS,
     ConfigError,
     ConnectionLost,
     HarnessError,
@@ -122,7 +122,7 @@ def test_what_a_terminal_obeys_is_shown_as_numbers() -> None:
 @given(st.text())
 def test_any_text_can_be_shown_on_one_line(text: str) -> None:
     shown = safe_quote(text)
-    assert len(shown) <= MOST + 1
+    assert len(shown) <= MAX_CHARACTERS + 1
     assert "\n" not in shown
     shown.encode()  # no lone surrogate
 

@@ -16,14 +16,14 @@ from harness.config.target import Terms
 from harness.errors import ConfigError
 from harness.units import duration_text
 
-FRESH_S = 4 * 3600.0
+PREFLIGHT_FRESH_S = 4 * 3600.0
 """A preflight older than this says nothing about the deployment of now."""
-CLEARS_COUNTED_ON_PER_S = 50.0
-"""What the plan of a window counts on for the whole run, however many its processes are: a quarter
-of the pace at which a single one clears."""
-SPARE_S = 60.0
-"""Left between the expected end of the way out and the end of the window."""
-SHORTEST_S = 60.0
+PLANNED_CLEARS_PER_S = 50.0
+"""The pace of clearing that is planned for the whole run when it must end before its window closes:
+a quarter of what a single process can do."""
+WINDOW_SPARE_S = 60.0
+"""Spare time between the expected end of clearing and the end of the window."""
+SHORTEST_RUN_S = 60.0
 """A run with less time than this before it must stop is not worth its start."""
 
 
@@ -83,8 +83,8 @@ class Stamp:
 
 
 def drain_s(intent: Intent) -> float:
-    """How long the way out takes at most: conversations finish, then all are cleared."""
-    return intent.stop_timeout_s + intent.at_once / CLEARS_COUNTED_ON_PER_S + SPARE_S
+    """The most time that ending a run takes: conversations finish, then all are cleared."""
+    return intent.stop_timeout_s + intent.at_once / PLANNED_CLEARS_PER_S + WINDOW_SPARE_S
 
 
 def window_end(window: tuple[time, time], zone: ZoneInfo, now: datetime) -> datetime | None:
@@ -104,8 +104,8 @@ def window_end(window: tuple[time, time], zone: ZoneInfo, now: datetime) -> date
 
 
 def stop_by(terms: Terms, intent: Intent, now: datetime) -> datetime | None:
-    """When arrivals must end for the way out to fit into the window; None when it is closed, or
-    always open."""
+    """When arrivals must end so that everything is cleared before the window closes; None if it is
+    closed, or always open."""
     if terms.zone is None or terms.window is None:
         return None
     closes = window_end(terms.window, terms.zone, now)
@@ -154,7 +154,7 @@ def _window(terms: Terms, intent: Intent, now: datetime) -> str:
     if until is None:
         return f"the window is {opens}-{ends} ({terms.zone.key}), and there it is {there:%H:%M}"
     left = until.timestamp() - now.timestamp()
-    if left < SHORTEST_S:
+    if left < SHORTEST_RUN_S:
         needs = duration_text(round(drain_s(intent)))
         return f"the window ends at {ends} ({terms.zone.key}), and the way out takes up to {needs}"
     return ""
@@ -184,8 +184,8 @@ def _preflight(terms: Terms, now: datetime, stamp: Stamp | None) -> str:
     if not stamp.passed:
         return f"the last preflight failed: {ask}"
     age_s = now.timestamp() - stamp.at.timestamp()
-    if not 0 <= age_s <= FRESH_S:
-        limit = duration_text(FRESH_S)
+    if not 0 <= age_s <= PREFLIGHT_FRESH_S:
+        limit = duration_text(PREFLIGHT_FRESH_S)
         return f"the last preflight is {duration_text(abs(age_s))} old (at most {limit}): {ask}"
     return ""
 

@@ -17,15 +17,15 @@ import orjson
 from harness.errors import ConfigError
 
 ENVIRONMENT: Mapping[str, str] = os.environ
-"""That of this process: where variables are looked for which a target names for itself."""
+"""The environment of this process, for reading variables whose names a target gives."""
 
 SCHEDULE_SPARE_S = 10.0
 """A run may take so much longer than its schedule. Locust's clock starts before the first guest can
 come, on a busy machine by seconds. The run ends by itself when the last guest has left."""
 STOP_TIMEOUT = "15s"
-"""How long conversations may go on after the end of a run that is not told another time."""
+"""The default of ``--stop-timeout``: how long conversations may go on after the end of a run."""
 MASTER_PORT = 5557
-"""Where a master listens that is not told another port: Locust's own default."""
+"""The default port of a master, as in Locust."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +167,8 @@ SIMULATOR = Setting(
     variable="HARNESS_SIMULATOR", help="admin url of the simulator that was started for the run"
 )
 SIMULATOR_NAME = "simulator"
-"""What the target of such a run is called: its port is new in each run and tells nobody anything"""
+"""The name of the target of such a run. Its port is a new one in each run, so it is of no use as a
+name."""
 SEARCH = Setting(
     variable="HARNESS_SEARCH", help="whoever started the run ends it as soon as it has said enough"
 )
@@ -224,7 +225,7 @@ class RunConfig:
 
     @classmethod
     def read(cls, path: Path) -> "RunConfig":
-        """What :attr:`values` of another process was written as. Raises ConfigError."""
+        """Read a file that another process wrote from its :attr:`values`. Raises ConfigError."""
         try:
             values = orjson.loads(path.read_bytes())
         except (OSError, orjson.JSONDecodeError) as error:
@@ -237,7 +238,7 @@ class RunConfig:
         return cls(values)
 
     def with_values(self, more: Mapping[str, object]) -> "RunConfig":
-        """The same with more; what is None or empty takes a setting away."""
+        """A copy with more settings; a value that is None or empty removes the setting."""
         texts = {name: "" if text is None else str(text) for name, text in more.items()}
         return RunConfig({name: text for name, text in {**self.values, **texts}.items() if text})
 

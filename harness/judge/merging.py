@@ -47,7 +47,7 @@ MAY_DIFFER = ("versions", "arrival_stamps", "origin", "locustfile", "objectives"
 the parts were not one load, or that no figure can be judged."""
 NOT_OF_ALL = ("platform", "learned", "baseline", "disk")
 """Keys of ``start.json`` that belong to a part alone."""
-MOST = 0.5
+MIN_OVERLAP = 0.5
 """Each part must have overlapped all others for more than this share of its length."""
 
 
@@ -160,7 +160,7 @@ def _refuse_apart(parts: Sequence[_Part]) -> None:
     together_s = min(part.ended_s for part in parts) - max(part.began_s for part in parts)
     for part in parts:
         length_s = part.ended_s - part.began_s
-        if length_s < inf and together_s <= MOST * length_s:
+        if length_s < inf and together_s <= MIN_OVERLAP * length_s:
             raise ConfigError(
                 f"{' and '.join(one.name for one in parts)} did not go on side by side: of the "
                 f"{duration_text(round(length_s))} of {part.name}, all of them shared "

@@ -46,9 +46,9 @@ from harness.rundir.layout import (
 )
 from harness.units import duration_text
 
-ALLOWED = 0.01
+MAX_NOT_OFFERED_SHARE = 0.01
 """Share of the arrivals that may be dropped or late, or not be due before the end."""
-MOST_EMPTY = 0.05
+MAX_EMPTY_SHARE = 0.05
 """Share of the time for which the highest rate may keep a closed workload's slots empty: filling
 them at the start takes a while."""
 NOT_OFFERED = "the load asked for was not offered: "
@@ -102,7 +102,10 @@ def _turned_away(
 ) -> str:
     due = arrivals.get("due", 0)
     many = {kind: arrivals.get(kind, 0) for kind in ("dropped", "late")}
-    if sum(number for kind, number in many.items() if kind not in judged) <= ALLOWED * due:
+    if (
+        sum(number for kind, number in many.items() if kind not in judged)
+        <= MAX_NOT_OFFERED_SHARE * due
+    ):
         return ""
     text = f"of {due:,} arrivals due, {many['dropped']:,} were dropped and {many['late']:,} late"
     no_slot, turned_away = arrivals.get("no_slot", 0), sum(many.values())
@@ -115,7 +118,7 @@ def _turned_away(
     if lost:
         text += f", {lost:,} of them because the process that was to start them was gone"
         turned_away -= lost
-    if (never_asked or lost) and turned_away <= ALLOWED * due:
+    if (never_asked or lost) and turned_away <= MAX_NOT_OFFERED_SHARE * due:
         return text
     if never_asked or lost:
         text += f"; the other {turned_away:,}"
@@ -126,7 +129,7 @@ def _turned_away(
 
 def _paused(arrivals: Mapping[str, int], judged: Collection[str]) -> str:
     due, paused = arrivals.get("due", 0), arrivals.get("paused", 0)
-    if "paused" in judged or paused <= ALLOWED * due:
+    if "paused" in judged or paused <= MAX_NOT_OFFERED_SHARE * due:
         return ""
     return f"of {due:,} arrivals due, {paused:,} fell into a pause of the run: no guest came"
 
@@ -143,7 +146,7 @@ def _stood_paused(start: Mapping[str, Any], intervals: Sequence[Interval]) -> st
             phases[one.phase] += one.length_s
     paused_s = max((phases[Phase.PAUSED] for phases in lengths.values()), default=0.0)
     whole_s = max((sum(phases.values()) for phases in lengths.values()), default=0.0)
-    if paused_s <= ALLOWED * whole_s:
+    if paused_s <= MAX_NOT_OFFERED_SHARE * whole_s:
         return ""
     return (
         f"the run was paused for {duration_text(round(paused_s))} of "
@@ -172,7 +175,7 @@ def _cap(start: Mapping[str, Any], intervals: Sequence[Interval]) -> str:
 
 def _slots_kept_empty(start: Mapping[str, Any], arrivals: Mapping[str, int], ran_s: float) -> str:
     empty_s, slots = arrivals.get("held_ms", 0) / 1000, start.get("slots")
-    if not isinstance(slots, int) or not ran_s or empty_s <= MOST_EMPTY * slots * ran_s:
+    if not isinstance(slots, int) or not ran_s or empty_s <= MAX_EMPTY_SHARE * slots * ran_s:
         return ""
     empty = min(empty_s / ran_s, slots)
     return (
@@ -192,7 +195,7 @@ def _cut(start: Mapping[str, Any], arrivals: Mapping[str, int], ran_s: float) ->
     if count := planned.get("count"):
         came = arrivals.get("due", 0)
         length_s = float(planned["duration_s"])
-        if came >= (1 - ALLOWED) * count:
+        if came >= (1 - MAX_NOT_OFFERED_SHARE) * count:
             return ""
         if not by and run_time_s is not None and run_time_s < length_s:
             by = f"by the run time of {duration_text(run_time_s)}"
@@ -227,8 +230,8 @@ def _ran_s(intervals: Iterable[Interval]) -> float:
     return max(0.0, last - first)
 
 
-SPARE_S = 5.0
-TIMES = 3
+GAP_SPARE_S = 5.0
+GAP_FACTOR = 3
 """An interval may be this many times too long: a busy machine is no gap."""
 
 
@@ -252,19 +255,21 @@ def _longest_s(intervals: Sequence[Interval]) -> float:
     too_long_s = (
         ended_s - before_s
         for before_s, ended_s in steps
-        if ended_s - before_s > TIMES * interval_s(before_s - began_s) + SPARE_S
+        if ended_s - before_s > GAP_FACTOR * interval_s(before_s - began_s) + GAP_SPARE_S
     )
     return max(too_long_s, default=0.0)
 
 
 LATE_MS = 100.0
-"""A generator that is later than this measures itself."""
-MOST_LATE = 0.01
-"""In a larger share of the time it may not be so late, or the run is INVALID."""
+"""If the event loop is later than this, the figures show the generator's delay and not only the
+service's."""
+MAX_LATE_SHARE = 0.01
+"""A run is INVALID if its loop was later than :data:`LATE_MS` for a larger share of the time."""
 FORGIVEN_S = 0.25
-"""In a run of a few seconds a single hiccup is more than that share: so much in all is forgiven."""
+"""This much lateness in all is always accepted: in a run of a few seconds a single hiccup would
+exceed the share."""
 LONGEST_STALL_S = 5.0
-"""Nor may it stand still for so long at a stretch."""
+"""A run is INVALID as well if its loop stood still for this long at a stretch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +286,7 @@ class Lateness:
     @property
     def too_late(self) -> bool:
         """Whether what was measured beside it may be the generator's own."""
-        too_often = self.share > MOST_LATE and self.late_s > FORGIVEN_S
+        too_often = self.share > MAX_LATE_SHARE and self.late_s > FORGIVEN_S
         return too_often or self.longest_s >= LONGEST_STALL_S
 
     def text(self) -> str:
@@ -290,7 +295,7 @@ class Lateness:
             return f"{self.process} stood still for {self.longest_s:.1f} s at a stretch"
         return (
             f"{self.process} was later than {LATE_MS:.0f} ms in {self.share:.1%} of the time "
-            f"(limit {MOST_LATE:.0%})"
+            f"(limit {MAX_LATE_SHARE:.0%})"
         )
 
 
@@ -330,7 +335,7 @@ def left_out(damaged: Sequence[str]) -> list[str]:
     ]
 
 
-CHANCE = 1e-5
+MIN_MIX_CHANCE = 1e-5
 """A mix with a lower probability is not the one that was asked for."""
 
 
@@ -343,7 +348,7 @@ def mix_complaints(block: Mapping[str, Any]) -> list[str]:
     off = [
         f"{name} {block[name]['came']:,} instead of {whole * share:,.0f}"
         for name, share in shares.items()
-        if chance_of(block[name]["came"], whole, share) < CHANCE
+        if chance_of(block[name]["came"], whole, share) < MIN_MIX_CHANCE
     ]
     return [f"the mix asked for was not offered: of {whole:,} guests, {', '.join(off)}"] * bool(off)
 
@@ -357,8 +362,8 @@ def chance_of(count: int, whole: int, share: float) -> float:
     return min(1.0, 2 * at_most(count, whole, share))
 
 
-TOLERANCE = 0.05
-ENOUGH = 20
+LITTLE_TOLERANCE = 0.05
+FEWEST_SESSIONS = 20
 """With fewer sessions, one that is cut short at the end weighs too much for the check."""
 
 
@@ -376,7 +381,7 @@ def check_little(intervals: Iterable[Interval], duration_s: float | None) -> dic
         name: sum(interval.sessions.get(name, 0) for interval in last.values())
         for name in ("occupancy_ms", "ended", "ended_ms")
     }
-    if not duration_s or total["ended"] < ENOUGH or not total["ended_ms"]:
+    if not duration_s or total["ended"] < FEWEST_SESSIONS or not total["ended_ms"]:
         return None
     stay_s = total["ended_ms"] / total["ended"] / 1000
     rate = started / duration_s
@@ -392,7 +397,7 @@ def check_little(intervals: Iterable[Interval], duration_s: float | None) -> dic
 
 def broken(little: dict[str, Any] | None) -> str:
     """The sentence for a run whose figures break the law; empty if they do not."""
-    if little is None or little["off"] <= TOLERANCE:
+    if little is None or little["off"] <= LITTLE_TOLERANCE:
         return ""
     return (
         f"the account of guests does not hold: {little['occupancy']:.3g} in session on average, "

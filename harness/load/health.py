@@ -158,9 +158,9 @@ class Duties:
         return otherwise
 
 
-PLACES = 5
+PLACES_COUNTED = 5
 """How many different places have a counter of their own."""
-HOPELESS = 10
+HOPELESS_FROM = 10
 """From this many on, a run in which most stories end by their own errors is ended: it tests
 nothing."""
 NOTED = "_harness_noted"
@@ -185,14 +185,14 @@ class ScriptErrors:
         self._many += 1
         file, line = place_of(error)
         name = f"{STORY_ERROR}{type(error).__name__} in {file}, line {line}"
-        if name not in self._counted and len(self._counted) >= PLACES:
+        if name not in self._counted and len(self._counted) >= PLACES_COUNTED:
             return ELSEWHERE
         self._counted.add(name)
         return name
 
     def hopeless(self, begun: int) -> bool:
         """Whether most of the stories that were begun ended by their own errors."""
-        return self._many >= HOPELESS and self._many * 2 > begun
+        return self._many >= HOPELESS_FROM and self._many * 2 > begun
 
 
 def place_of(error: BaseException) -> tuple[str, int]:

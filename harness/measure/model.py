@@ -7,7 +7,7 @@ One question of a guest: what was asked, what came of it.
 
 A question that has had its answer is not measured at once: a further message may follow, and then
 it is no longer sure which of the two was the answer. It is held until the guest speaks again or
-leaves, or for :data:`HELD_NS`.
+leaves, or for :data:`DOUBT_WINDOW_NS`.
 """
 
 from collections.abc import Iterable
@@ -504,8 +504,8 @@ GROUPS: MappingProxyType[str, tuple[str, ...]] = MappingProxyType(
 """The accounts, and what an objective may name of each."""
 
 
-HELD_NS = 5_000_000_000
-"""So long a further message makes an answer doubtful; one that comes later is another matter."""
+DOUBT_WINDOW_NS = 5_000_000_000
+"""A further message within this time makes an answer ambiguous; a later one does not."""
 
 
 class Wait(Enum):

@@ -16,8 +16,8 @@ from harness.measure.histogram import Durations, Histogram
 from harness.measure.model import (
     ANSWERS,
     CENSORED,
+    DOUBT_WINDOW_NS,
     FRAMES_EXPECTED,
-    HELD_NS,
     REPLY,
     TIMED,
     TURN,
@@ -239,7 +239,7 @@ class Recorder:
 
     def take(self) -> Collected:
         """Hand out what was collected since the last call and start anew."""
-        limit_ns = monotonic_ns() - HELD_NS
+        limit_ns = monotonic_ns() - DOUBT_WINDOW_NS
         for one in list(self.talking):
             one.measure(limit_ns)
         self._fold()

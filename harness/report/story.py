@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.judge.record import QUANTILES
-from harness.judge.validity import LATE_MS, MOST_LATE
+from harness.judge.validity import LATE_MS, MAX_LATE_SHARE
 from harness.measure.histogram import rank
 from harness.measure.model import CLASSES, COUNTERS, QUESTION_ENDS
 from harness.report import wording
@@ -62,7 +62,7 @@ SHOWN_ELSEWHERE = {
     *("name", "schedule", "merged_from"),
 }
 """Of how a run was made: what has a row of its own, or a place of its own."""
-WITHIN_LIMIT = f"valid up to {MOST_LATE:.0%}"
+WITHIN_LIMIT = f"valid up to {MAX_LATE_SHARE:.0%}"
 LATER = f"later than {LATE_MS:.0f} ms"
 MOST_REASONS = 3
 TOO_FEW = "too few"

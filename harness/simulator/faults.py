@@ -95,7 +95,7 @@ FAULTS: dict[str, FaultKind] = {
     "no_reply": FaultKind("the bot does not answer a text"),
     "late_answer": FaultKind("the bot's answer comes so much later", seconds=5),
     "silence": FaultKind(
-        "the flow falls silent at a text, also with what was under way, for `seconds` (0: for good)",
+        "the flow falls silent at a text, also with what was under way; `seconds=0`: for good",
         seconds=0,
     ),
     "duplicate_reply": FaultKind("a message of the other side comes twice, with the same id"),

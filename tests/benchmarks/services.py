@@ -18,7 +18,7 @@ from scipy.stats import norm, poisson
 
 from harness.measure.statistics import BLOCKS, Blocks, estimate_share
 from harness.studies.capacity.holding import (
-    CONFIDENCE,
+    LEVEL_CONFIDENCE,
     Change,
     Holding,
     Judged,
@@ -214,12 +214,12 @@ def shows_of(level: Level, limit_s: float) -> Shows:
             for row in table.reshape(BLOCKS, width)
         ]
         found = {}
-        times = Blocks(rows).estimate(95, confidence=CONFIDENCE)
+        times = Blocks(rows).estimate(95, confidence=LEVEL_CONFIDENCE)
         if times.figure is not None:
             found["reply p95"] = show_figure(times, limit_s, held)
         bad = np.bincount(place[level.failed[inside]], minlength=BLOCKS).tolist()
         whole = np.bincount(place, minlength=BLOCKS).tolist()
-        share = estimate_share(list(zip(bad, whole, strict=True)), confidence=CONFIDENCE)
+        share = estimate_share(list(zip(bad, whole, strict=True)), confidence=LEVEL_CONFIDENCE)
         errors = show_errors(share, held)
         if errors is not None:
             found["reply errors <= 1%"] = errors

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.studies.capacity.search import SETTLES, AnswerKind
+from harness.studies.capacity.search import SETTLED_LATER, AnswerKind
 from tests.benchmarks.services import make, mean_truth, search
 
 pytestmark = pytest.mark.rates
@@ -34,7 +34,7 @@ def test_machines_that_are_added_late_are_waited_for_or_told() -> None:
     service = make("autoscaling x3 after 30 to 120 s, at each level", 3)
     answer = search(service).answer
     assert answer.confidence is None or answer.low <= service.truth(0) <= answer.high
-    assert answer.low > 10 or SETTLES in answer.doubts
+    assert answer.low > 10 or SETTLED_LATER in answer.doubts
 
 
 def test_a_service_that_gets_slower_is_given_no_confidence() -> None:

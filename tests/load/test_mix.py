@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.judge.validity import CHANCE, chance_of
+from harness.judge.validity import MIN_MIX_CHANCE, chance_of
 from harness.load.shape import Mix, shares_of
 
 
@@ -40,7 +40,7 @@ def test_weights_hold_where_each_class_has_a_slot_however_many() -> None:
     mix = Mix({"A": 0.25, "B": 0.75}, Random(3))
     for name in ("A", "A", "A", "B"):
         mix.add_slot(name)
-    assert chance_of(drawn(mix)["A"], 2000, 0.25) > CHANCE
+    assert chance_of(drawn(mix)["A"], 2000, 0.25) > MIN_MIX_CHANCE
 
 
 def test_a_worker_draws_by_the_slots_it_has() -> None:
@@ -50,7 +50,7 @@ def test_a_worker_draws_by_the_slots_it_has() -> None:
     mix.remove_slot("C")
     found = drawn(mix)
     assert found["C"] == 0
-    assert chance_of(found["A"], 2000, 0.75) > CHANCE
+    assert chance_of(found["A"], 2000, 0.75) > MIN_MIX_CHANCE
 
 
 def test_workers_together_give_the_mix_however_their_slots_are_dealt() -> None:
@@ -61,4 +61,4 @@ def test_workers_together_give_the_mix_however_their_slots_are_dealt() -> None:
             for _ in range(many):
                 mix.add_slot(name)
     found = sum((drawn(mix) for mix in workers), Counter())
-    assert chance_of(found["A"], 4000, 0.25) > CHANCE
+    assert chance_of(found["A"], 4000, 0.25) > MIN_MIX_CHANCE

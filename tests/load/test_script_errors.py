@@ -8,7 +8,7 @@ import pytest
 
 import harness
 from harness.errors import ExitCode
-from harness.load.health import ELSEWHERE, HOPELESS, PLACES, ScriptErrors
+from harness.load.health import ELSEWHERE, HOPELESS_FROM, PLACES_COUNTED, ScriptErrors
 
 STORY = """
 from locust import task
@@ -38,9 +38,11 @@ def test_each_place_is_told_once_and_not_too_many() -> None:
     assert "JSONDecodeError in story.py, line 2" in counted
     assert "secret" not in counted
     assert mistakes.count_of(raised("import json\njson.loads('something else')")) == counted
-    others = [mistakes.count_of(raised("\n" * line + "1/0")) for line in range(3, 3 + PLACES)]
+    others = [
+        mistakes.count_of(raised("\n" * line + "1/0")) for line in range(3, 3 + PLACES_COUNTED)
+    ]
     assert others.count(ELSEWHERE) == 1
-    assert len(set(others)) == PLACES
+    assert len(set(others)) == PLACES_COUNTED
 
 
 def test_an_error_that_is_heard_of_twice_counts_once() -> None:
@@ -57,12 +59,12 @@ def test_a_file_that_is_named_like_the_harness_is_the_users_own() -> None:
 
 def test_a_run_is_hopeless_when_most_stories_end_so() -> None:
     mistakes = ScriptErrors()
-    for _ in range(HOPELESS - 1):
+    for _ in range(HOPELESS_FROM - 1):
         mistakes.count_of(raised("1/0"))
-    assert not mistakes.hopeless(HOPELESS - 1)
+    assert not mistakes.hopeless(HOPELESS_FROM - 1)
     mistakes.count_of(raised("1/0"))
-    assert mistakes.hopeless(HOPELESS)
-    assert not mistakes.hopeless(HOPELESS * 2)
+    assert mistakes.hopeless(HOPELESS_FROM)
+    assert not mistakes.hopeless(HOPELESS_FROM * 2)
 
 
 @pytest.mark.process

@@ -10,7 +10,7 @@ from locust.exception import StopUser
 from processes import StoodStill
 
 from harness.clock import monotonic_ns
-from harness.judge.validity import CHANCE, chance_of
+from harness.judge.validity import MIN_MIX_CHANCE, chance_of
 from harness.load.dispatch import Arrivals, Slots
 from harness.load.shape import Mix
 from harness.workload.arrivals import steady
@@ -114,7 +114,7 @@ def test_the_class_of_an_arrival_does_not_depend_on_which_slot_is_free() -> None
     slots.stop()
     gevent.joinall(waiting)
     assert sum(came.values()) > 200
-    assert chance_of(came["Long"], sum(came.values()), 0.5) > CHANCE
+    assert chance_of(came["Long"], sum(came.values()), 0.5) > MIN_MIX_CHANCE
 
 
 def test_arrivals_of_a_class_whose_slots_never_ask_are_counted_apart() -> None:

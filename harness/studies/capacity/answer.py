@@ -40,19 +40,19 @@ from harness.studies.capacity.models import FEWEST_LEVELS, fit_queue, fit_scalab
 from harness.studies.capacity.search import Answer, AnswerKind, Quantity
 from harness.units import duration_text, figure_text
 
-LOWEST, HIGHEST = 0.1, 6.0
-"""Shares of the limit that the curve shows; what lies outside is drawn at its edge."""
-SHARES = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
-LOOKS = {
+CURVE_LOWEST, CURVE_HIGHEST = 0.1, 6.0
+"""The range of the curve, as multiples of the limit; what lies outside is drawn at its edge."""
+CURVE_TICKS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+JUDGED_STYLES = {
     Judged.UNDER: ("met", "good", "green"),
     Judged.CLOSE: ("too close to call", "near", "yellow"),
     Judged.OVER: ("missed", "bad", "red"),
     Judged.TOO_FEW: ("too few guests to tell", "dull", "magenta"),
     Judged.INCONCLUSIVE: ("the generator was the limit", "dull", "magenta"),
 }
-"""What a level showed in words, as a tone of the page, and as a style of the terminal."""
-STEADY = 2.0
-"""Times the limit, up to which a figure comes from a queue that is in balance."""
+"""For each judgement its words, the tone on the page, and the style in the terminal."""
+STEADY_FACTOR = 2.0
+"""Figures up to this many times the limit are taken to come from a stable queue."""
 
 Levels = Sequence[Mapping[str, Any]]
 
@@ -136,7 +136,7 @@ def _queueing(by: Quantity, levels: Levels) -> dict[str, Any]:
     steady = {
         level["replies_per_s"]: level["of_limit"][1] * objective.limit / 1000
         for level in known
-        if level["of_limit"][1] <= STEADY and level.get("replies_per_s")
+        if level["of_limit"][1] <= STEADY_FACTOR and level.get("replies_per_s")
     }
     try:
         fit = fit_queue(list(steady), list(steady.values()), objective.percent)
@@ -185,7 +185,7 @@ ASSUMES = (
     "A level counts as missed when more than 1 % of connects, sessions, messages or replies fail, "
     "also where no objective names them.",
 )
-"""On which every answer rests."""
+"""The assumptions of every answer."""
 AT_OTHER_HOURS = "What the service carries at other hours, or in spells longer than the search."
 
 
@@ -248,7 +248,7 @@ def figure_of(by: Quantity, load: float) -> str:
 def show_level(by: Quantity, levels: Levels, console: Console) -> None:
     """The last of the levels."""
     level = levels[-1]
-    _, _, style = LOOKS[level["judged"]]
+    _, _, style = JUDGED_STYLES[level["judged"]]
     at = f"level {len(levels):>2}  {figure_of(by, by.load_of(level)):>8} {by.unit}"
     shown = (f"{level['judged']:<12}", style)
     console.print(Text.assemble(f"{at}  ", shown, f" {_figures(level)}"))
@@ -371,7 +371,7 @@ def _levels(by: Quantity, levels: Levels) -> Section:
     rows: list[Sequence[Cell]] = []
     for one in levels:
         load = by.load_of(one)
-        words, tone, _ = LOOKS[one["judged"]]
+        words, tone, _ = JUDGED_STYLES[one["judged"]]
         rows.append(
             (
                 _number(by.shown(load)) if by is Quantity.RATE else f"{load:,.0f}",
@@ -413,7 +413,8 @@ def _curve(answer: Mapping[str, Any], by: Quantity, levels: Levels) -> Section |
         return None
     answered = answer["found"] in ("knee", "changed") and answer["high"] is not None
     points = [
-        (by.shown(by.load_of(one)), one["of_limit"], LOOKS[one["judged"]][1]) for one in measured
+        (by.shown(by.load_of(one)), one["of_limit"], JUDGED_STYLES[one["judged"]][1])
+        for one in measured
     ]
     chart = knee_chart(points, band=(answer["low"], answer["high"]) if answered else None)
     came = "guests came a minute" if by is Quantity.RATE else "guests were in session"
@@ -441,12 +442,12 @@ def knee_chart(
     limit (low, figure, high), and its tone.
     """
     across = Scale(0.0, max(load for load, _, _ in points) * 1.05)
-    up = Scale(LOWEST, HIGHEST, log=True)
+    up = Scale(CURVE_LOWEST, CURVE_HIGHEST, log=True)
     drawing = Drawing(across, up)
-    labels = placed([(share, f"{share:.0%}") for share in SHARES], up)
+    labels = placed([(share, f"{share:.0%}") for share in CURVE_TICKS], up)
     drawing.grid(labels)
     if band is not None:
-        drawing.boxes([(*band, LOWEST, HIGHEST)], name="answer")
+        drawing.boxes([(*band, CURVE_LOWEST, CURVE_HIGHEST)], name="answer")
     drawing.level(1.0, "limit")
     for load, (low, value, high), tone in points:
         drawing.point(load, low, value, high, tone)

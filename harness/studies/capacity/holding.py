@@ -18,16 +18,19 @@ from harness.errors import ConfigError
 from harness.measure.statistics import Estimate, Share
 from harness.studies.capacity.models import Reading, read_share, read_time
 
-CONFIDENCE = 0.99
-"""Of a level's intervals. A search looks at many levels, and one mistake spoils it."""
-MOST_ERRORS = 0.01
-"""Of each of the operations that count also where no objective limits their errors."""
-SETTLES = 4
-"""Times --settle that a level which was missed is held when it is held again."""
-SURE = 3.0
-"""Standard errors by which two parts of a level must differ: tested at each look."""
-PARTS = 4
-"""Of a level, which should show the same but for chance."""
+LEVEL_CONFIDENCE = 0.99
+"""The confidence of the intervals of a level. It is this high because a search judges many levels,
+and one wrong verdict spoils the search."""
+MAX_ERROR_SHARE = 0.01
+"""A level is missed if a larger share of one of the judged operations fails, even if no objective
+limits it."""
+SETTLE_FACTOR = 4
+"""A missed level that is held again is held for this many times ``--settle``."""
+CHANGE_ERRORS = 3.0
+"""Two parts of a level count as different if they differ by this many standard errors. The test is
+repeated at each look."""
+SCATTER_PARTS = 4
+"""The judged time of a level is cut into this many parts, which should differ only by chance."""
 
 
 class Judged(StrEnum):
@@ -121,7 +124,7 @@ class Shown:
         if self.of_limit is None or not self.of_limit[0] > 0:
             return None
         low, figure, high = self.of_limit
-        widths = 2 * NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+        widths = 2 * NormalDist().inv_cdf(0.5 + LEVEL_CONFIDENCE / 2)
         return log(figure), log(high / low) / widths
 
 
@@ -146,7 +149,7 @@ class Holding:
         """How long a level is held again, at least: as long as it was; or long enough to settle,
         had it been given up too early."""
         if judged is Judged.OVER:
-            held_s = max(held_s, SETTLES * self.settle_s)
+            held_s = max(held_s, SETTLE_FACTOR * self.settle_s)
         return min(held_s, self.whole_s)
 
 
@@ -187,27 +190,28 @@ def show_errors(share: Share, progress: float) -> Shown | None:
     """
     if not share.figure:
         return None
-    shown = show_figure(share, MOST_ERRORS, progress)
-    if shown.standing is Standing.CLOSE and share.figure <= MOST_ERRORS and progress >= 1:
+    shown = show_figure(share, MAX_ERROR_SHARE, progress)
+    if shown.standing is Standing.CLOSE and share.figure <= MAX_ERROR_SHARE and progress >= 1:
         return replace(shown, standing=Standing.MET)
     return shown
 
 
 def nearest(shown: Mapping[str, Shown]) -> Reading | None:
-    """The reading of the objective that is nearest to breaking, or furthest beyond."""
+    """The reading of the objective that is nearest to its limit, or furthest beyond it."""
     readings = [one.reading for one in shown.values() if one.reading is not None]
     return max(readings, key=lambda reading: reading.value, default=None)
 
 
 def change_between(before: Mapping[str, Shown], after: Mapping[str, Shown]) -> Change:
-    """Do two parts of one level differ by more than chance? Worse counts before better."""
+    """Whether two parts of one level differ by more than chance. If some objectives got worse and
+    others better, the answer is that it got worse."""
     changes = set()
     for name in before.keys() & after.keys():
         first, then = before[name], after[name]
         one, other = first.log_of_limit, then.log_of_limit
         if one is not None and other is not None:
             moved = other[0] - one[0]
-            if abs(moved) > SURE * hypot(one[1], other[1]):
+            if abs(moved) > CHANGE_ERRORS * hypot(one[1], other[1]):
                 changes.add(Change.BETTER if moved < 0 else Change.WORSE)
         elif {first.standing, then.standing} == {Standing.MET, Standing.MISSED}:
             changes.add(Change.BETTER if then.standing is Standing.MET else Change.WORSE)
@@ -215,17 +219,19 @@ def change_between(before: Mapping[str, Shown], after: Mapping[str, Shown]) -> C
 
 
 def change_in(shows: Shows, begin_s: float, end_s: float) -> Change:
-    """Whether the second half of these seconds shows another service than the first."""
+    """Whether the service was different in the second half of these seconds."""
     middle_s = (begin_s + end_s) / 2
     return change_between(shows(begin_s, middle_s, 1.0), shows(middle_s, end_s, 1.0))
 
 
 def scatter(shows: Shows, begin_s: float, end_s: float) -> tuple[float, int]:
-    """How far ``PARTS`` of these seconds lie from their mean: squared standard errors, freedom.
+    """How much the parts of a level scatter: squared standard errors, and degrees of freedom.
 
     By the objective that is nearest to breaking; (0, 0) where the parts have no intervals.
     """
-    edges = [begin_s + (end_s - begin_s) * part / PARTS for part in range(PARTS + 1)]
+    edges = [
+        begin_s + (end_s - begin_s) * part / SCATTER_PARTS for part in range(SCATTER_PARTS + 1)
+    ]
     parts = [shows(*ends, 1.0) for ends in pairwise(edges)]
     logs = [
         [one.log_of_limit for part in parts if (one := part.get(name)) and one.log_of_limit]

@@ -17,7 +17,7 @@ from harness.judge.objective import Kind, Objective, Op, Unit, parse_objective
 from harness.judge.reading import parse_record
 from harness.judge.record import DEFAULT_OBJECTIVES
 from harness.judge.series import FAILED
-from harness.judge.validity import ALLOWED
+from harness.judge.validity import MAX_NOT_OFFERED_SHARE
 from harness.measure.histogram import Counted, combined, decoded
 from harness.measure.model import OPERATIONS, Outcome, Phase
 from harness.measure.recorder import censored_tag, corrected_tag, service_tag
@@ -33,8 +33,8 @@ from harness.measure.statistics import Blocks, Share, estimate_share
 from harness.rundir.layout import RunDirectory, read_start
 from harness.rundir.schema import RunRecord
 from harness.studies.capacity.holding import (
-    CONFIDENCE,
-    MOST_ERRORS,
+    LEVEL_CONFIDENCE,
+    MAX_ERROR_SHARE,
     Change,
     Holding,
     Judged,
@@ -51,13 +51,13 @@ from harness.studies.capacity.holding import (
 )
 from harness.studies.capacity.models import Reading
 
-ERRORS_OF = ("connect", "session_open", "delivered", "reply")
+JUDGED_OPERATIONS = ("connect", "session_open", "delivered", "reply")
 """Operations whose errors make a level missed, even if no objective names them: a service that
 sheds load answers the rest faster."""
-NEVER = 10.0
+NEVER_FACTOR = 10.0
 """An answer that never came counts as this many times the limit, or the slowest answer."""
-GENERATORS_OWN = ("leftover", "dropped", "late", "workers_lost")
-"""Counters that a level judges by itself, not as objectives."""
+GENERATOR_COUNTERS = ("leftover", "dropped", "late", "workers_lost")
+"""Counters about the generator: a level judges them itself, not as objectives of the service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +155,13 @@ class Part:
         objective_intervals = {
             one.text: self._standing(one, verdicts.get(one.text, ""))
             for one in objectives
-            if one.subject not in GENERATORS_OWN
+            if one.subject not in GENERATOR_COUNTERS
         }
         shares = {(one.subject, one.figure) for one in objectives if one.unit is Unit.SHARE}
-        for operation in ERRORS_OF:
+        for operation in JUDGED_OPERATIONS:
             limited = {figure for subject, figure in shares if subject == operation}
             errors = self._errors_of(operation, limited)
-            objective_intervals[f"{operation} errors <= {MOST_ERRORS:.0%}"] = errors
+            objective_intervals[f"{operation} errors <= {MAX_ERROR_SHARE:.0%}"] = errors
         return {text: one for text, one in objective_intervals.items() if one is not None}
 
     def _standing(self, objective: Objective, verdict: str) -> ObjectiveStanding | None:
@@ -201,13 +201,13 @@ class Part:
         if cut := self._cut_late(operation):
             never[max(came.keys() | never.keys(), default=0)] += cut
         slowest = max((one.max_ms or 0.0 for one in came.values()), default=0.0)
-        beyond = NEVER * max(objective.limit, slowest)
+        beyond = NEVER_FACTOR * max(objective.limit, slowest)
         rows = []
         for second in sorted(came.keys() | never.keys()):
             buckets = came[second].buckets_us() if second in came else ()
             times = [(us / 1000, many) for us, many in buckets]
             rows.append([*times, (beyond, never.get(second, 0))])
-        estimate = Blocks(rows).estimate(percent, confidence=CONFIDENCE)
+        estimate = Blocks(rows).estimate(percent, confidence=LEVEL_CONFIDENCE)
         if estimate.figure is None:
             return None
         figure = f"{estimate.figure:,.0f} ms"
@@ -254,7 +254,9 @@ class Part:
             many[Outcome.CUT_SHORT] += cut
             blocks.append((cut, cut))
         most = many.most_common(1)
-        return estimate_share(blocks, confidence=CONFIDENCE), most[0][0] if most else Outcome.OK
+        return estimate_share(blocks, confidence=LEVEL_CONFIDENCE), most[0][
+            0
+        ] if most else Outcome.OK
 
     def _cut_late(self, operation: str) -> int:
         """How many were cut short by the run's end after they had waited longer than the slowest
@@ -289,9 +291,9 @@ def _share_text(share: Share, how: str = "") -> str:
     return f"{share.figure:.2%}{how} ({share.low:.2%} to {share.high:.2%})"
 
 
-MISSING = 0.05
+MAX_MISSING_SHARE = 0.05
 """Share of the guests in session that may be missing; with more, it was not the level asked for."""
-PACED = 0.01
+MAX_PACED_SHARE = 0.01
 """Share of the guests that may wait for the limit of new connections; with more, our own limit was
 the bottleneck."""
 
@@ -465,14 +467,14 @@ def _own_limit(
     late, started = arrivals["late"], arrivals["started"]
     if dropped := arrivals["dropped"]:
         return f"{dropped} arrivals dropped"
-    if late > ALLOWED * started:
+    if late > MAX_NOT_OFFERED_SHARE * started:
         return f"{late} of {started} arrivals late"
-    if paced > PACED * started:
+    if paced > MAX_PACED_SHARE * started:
         return (
             f"{paced} guests waited for the limit of new connections that the harness keeps "
             f"({CONNECTIONS.variable})"
         )
-    if guests is not None and (occupancy or 0.0) < guests * (1 - MISSING):
+    if guests is not None and (occupancy or 0.0) < guests * (1 - MAX_MISSING_SHARE):
         return f"{occupancy or 0.0:,.1f} of {guests:,.0f} guests were in session"
     return ""
 

@@ -173,9 +173,9 @@ def _checked(law: str, loads: Sequence[float], figures: Sequence[float]) -> tupl
 QUEUE_FEWEST_LEVELS = 4
 QUEUE_LARGE_RESIDUAL = 0.15
 """A residual this large means that no such queue describes the service."""
-COARSE = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-FULL = 0.999
-"""Of what the workers can do: beyond that there is no steady state to fit."""
+SERVER_GRID = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+MAX_UTILISATION = 0.999
+"""The highest utilisation of the workers that is fitted: beyond it there is no steady state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,9 +217,9 @@ def fit_queue(rates: Sequence[float], times_s: Sequence[float], percent: float) 
     def error(servers: int) -> float:
         return best(servers)[0]
 
-    about = min(COARSE, key=error)
-    at = COARSE.index(about)
-    low, high = COARSE[max(0, at - 1)], COARSE[min(len(COARSE) - 1, at + 1)]
+    about = min(SERVER_GRID, key=error)
+    at = SERVER_GRID.index(about)
+    low, high = SERVER_GRID[max(0, at - 1)], SERVER_GRID[min(len(SERVER_GRID) - 1, at + 1)]
     servers = min(range(low, high + 1), key=error)
     queue_fit = QueueFit(servers=servers, service_s=best(servers)[1], percent=percent)
     fitted = [queue_fit.time_s(rate) for rate in rates]
@@ -240,7 +240,7 @@ def _best_service(
             squares += log(time_s / queue.response_percentile_s(percent)) ** 2
         return squares
 
-    most = log(FULL * servers / max(rates))
+    most = log(MAX_UTILISATION * servers / max(rates))
     minimum = minimize_scalar(
         error, bounds=(most - 7, most), method="bounded", options={"xatol": 1e-4}
     )
@@ -260,16 +260,19 @@ def _queue_doubts(
         yield "no level came near what the workers can do, so their number is a guess"
 
 
-BELOW, ABOVE = -1.0, 0.7
-"""How far from the limit a reading may lie to tell about the crossing."""
-BENT = 0.15
-"""How much of its distance from the limit a reading may be off because no curve is a line."""
-FEWEST = 3
-TRUSTED = 2
-"""Degrees of freedom by which the levels' own errors are trusted."""
-ONE_SIDE = 0.9875
-WIDTHS = 2.24
-"""Standard errors to each side: 97.5 % where a line is right; it is never quite right."""
+LOWEST_DISTANCE, HIGHEST_DISTANCE = -1.0, 0.7
+"""Only readings in this range of distances from the limit are used to find the crossing."""
+CURVATURE_SHARE = 0.15
+"""A reading may be off by this share of its distance from the limit, because the curve is not a
+line."""
+FEWEST_READINGS = 3
+OWN_ERROR_FREEDOM = 2
+"""The weight of the levels' own errors beside the scatter around the line, in degrees of freedom.
+"""
+ONE_SIDED_CONFIDENCE = 0.9875
+INTERVAL_ERRORS = 2.24
+"""The half width of the interval, in standard errors. It would be 97.5 % on each side if the curve
+were a line, which is only roughly so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,12 +325,16 @@ def find_crossing(
     own, at least 1. None where they do not bound it on both sides.
     """
     near = [(rate, one.value, one.error) for rate, one in levels if is_near(one)]
-    if len(near) < FEWEST:
+    if len(near) < FEWEST_READINGS:
         return None
     freedom = len(near) - 2
-    widths = student_quantile(ONE_SIDE, freedom + TRUSTED) if careful else WIDTHS
+    widths = (
+        student_quantile(ONE_SIDED_CONFIDENCE, freedom + OWN_ERROR_FREEDOM)
+        if careful
+        else INTERVAL_ERRORS
+    )
     rates, values, errors = np.array(near).T
-    weights = 1 / (errors**2 + (BENT * values) ** 2)
+    weights = 1 / (errors**2 + (CURVATURE_SHARE * values) ** 2)
     whole = float(weights.sum())
     middle, height = (float(weights @ column) / whole for column in (rates, values))
     spread = float(weights @ (rates - middle) ** 2)
@@ -354,10 +361,11 @@ def find_crossing(
 
 
 def is_near(reading: Reading) -> bool:
-    """Whether a reading tells about the crossing."""
-    return BELOW <= reading.value <= ABOVE
+    """Whether a reading is near enough to the limit to be used to find the crossing."""
+    return LOWEST_DISTANCE <= reading.value <= HIGHEST_DISTANCE
 
 
 def chance_of(off: float, freedom: int) -> float:
-    """Of squared standard errors that sum up to at least so much by chance; 1 without freedom."""
+    """The probability that squared standard errors add up to at least ``off`` by chance; 1
+    without degrees of freedom."""
     return float(chdtrc(freedom, off)) if freedom else 1.0

@@ -35,7 +35,7 @@ from harness.simulator import options as simulator_options
 from harness.studies.capacity.answer import figure_of, show_level
 from harness.studies.capacity.holding import Holding, Judged, Look
 from harness.studies.capacity.level import (
-    GENERATORS_OWN,
+    GENERATOR_COUNTERS,
     judge_run,
     judged_so_far_s,
     look_at,
@@ -61,20 +61,20 @@ from harness.supervise.parameters import MASTER_ONLY, check_master, check_port
 from harness.units import seconds
 
 SCHEMA = 1
-FILLED = 0.6
-"""Of the warm-up, in which the guests of an occupancy come one after the other."""
+FILL_SHARE = 0.6
+"""The share of the warm-up in which the guests of an occupancy arrive one after the other."""
 LONGEST_HOLD_S = 86400.0
-SETTLE = 3
-"""Times --hold that a level is held before it may be called missed, unless asked otherwise."""
-SETTLED_S, SHIPPED_S = 1.0, 3.0
-"""So long after a moment everything that was measured until then is on disk: here, and where
-workers send it from other machines."""
-LONGEST = 16
-"""A level is held at most so many times as long as until the first look, unless asked otherwise."""
-LEVELS = {Quantity.RATE: ("30/min", "1000/min"), Quantity.OCCUPANCY: ("10", "1000")}
-"""First and highest load, unless asked otherwise."""
+DEFAULT_SETTLE_HOLDS = 3
+"""The default of ``--settle``, in multiples of ``--hold``: a level is not called missed before."""
+ON_DISK_AFTER_S, SHIPPED_AFTER_S = 1.0, 3.0
+"""After this long, everything that was measured up to a moment is on this disk: what this machine
+measured, and what workers on other machines send."""
+DEFAULT_LONGEST_HOLDS = 16
+"""The default of ``--longest``, in multiples of the time until the first look at a level."""
+DEFAULT_LEVELS = {Quantity.RATE: ("30/min", "1000/min"), Quantity.OCCUPANCY: ("10", "1000")}
+"""The defaults of ``--start`` and ``--highest``."""
 DEFAULTED = ("locustfile", "target", "targets", "hold", "warm_up", "resolution", "max_levels")
-KEPT = (
+SAVED_OPTIONS = (
     "slo", "longest", "settle", "override", "ca_file", "processes", "master", "expect_workers",
     "bind", "master_port", "seed", "sim_profile",
 )  # fmt: skip
@@ -115,8 +115,8 @@ class Search:
         longest, settle = self.options.get("longest"), self.options.get("settle")
         return Holding(
             hold_s=hold_s,
-            longest_s=seconds(longest) if longest else LONGEST * hold_s,
-            settle_s=seconds(settle) if settle else SETTLE * hold_s,
+            longest_s=seconds(longest) if longest else DEFAULT_LONGEST_HOLDS * hold_s,
+            settle_s=seconds(settle) if settle else DEFAULT_SETTLE_HOLDS * hold_s,
         )
 
     @property
@@ -147,9 +147,9 @@ def open_search(args: Namespace) -> Search:
     Raises ConfigError or PreflightRefused; then there is no new folder.
     """
     by = Quantity(args.by or Quantity.RATE)
-    start, highest = LEVELS[by]
+    start, highest = DEFAULT_LEVELS[by]
     if args.resume:
-        for name in ("by", "start", "highest", "objective", *KEPT):
+        for name in ("by", "start", "highest", "objective", *SAVED_OPTIONS):
             if getattr(args, name) not in (None, [], False):
                 raise UsageError(
                     f"--{name.replace('_', '-')} and --resume do not go together: a resumed "
@@ -159,7 +159,7 @@ def open_search(args: Namespace) -> Search:
         check_permission(search.options, search.directory.parent)
         return search
     options = {
-        **{name: getattr(args, name) for name in (*DEFAULTED, *KEPT)},
+        **{name: getattr(args, name) for name in (*DEFAULTED, *SAVED_OPTIONS)},
         "by": str(by),
         "start": args.start or start,
         "highest": args.highest or highest,
@@ -297,7 +297,7 @@ def _run_level(
     plan = replace(search.plan, again=False)
 
     def suffices(reading: Reading) -> bool:
-        """Enough for the search as a whole."""
+        """Whether what the level has shown so far is enough for the search."""
         so_far = TriedLevel(rate=load, judged=Judged.CLOSE, reading=reading)
         return again or answer(plan, [*search.tried, so_far]).kind is AnswerKind.KNEE
 
@@ -313,7 +313,7 @@ def _run_level(
             look_at, warmup_s=warmup_s, holding=search.holding, least_s=least_s, suffices=suffices
         ),
         say=say,
-        settled_s=SHIPPED_S if search.options.get("master") else SETTLED_S,
+        settled_s=SHIPPED_AFTER_S if search.options.get("master") else ON_DISK_AFTER_S,
     )
     level = judge_run(
         finished.directory,
@@ -354,7 +354,7 @@ def hold_level(
     holding: Holding,
     looked: Callable[..., Look],
     say: Say,
-    settled_s: float = SETTLED_S,
+    settled_s: float = ON_DISK_AFTER_S,
 ) -> HeldLevel:
     """Run ``command`` (a ``harness run`` into ``out``) until the looks have decided, then drain it.
 
@@ -399,7 +399,7 @@ def _command(
     if search.by is Quantity.RATE:
         command += ["--rate", f"{load:.6f}/s", "--over", f"{length_s:g}s"]
     else:  # all of them are there well before anything is judged
-        per_s = load / (FILLED * warmup_s)
+        per_s = load / (FILL_SHARE * warmup_s)
         command += ["--occupancy", f"{load:.0f}", "--spawn-rate", f"{per_s:.4f}"]
         command += ["--run-time", f"{length_s + 2:g}s"]
     if ca_file:
@@ -471,10 +471,11 @@ def _terms(options: Mapping[str, Any]) -> Terms:
 
 
 def _check_objectives(texts: list[str]) -> None:
-    """A search needs something that breaks under load."""
+    """Refuse objectives of which none can break under load: such a search would never end at a
+    limit."""
     why = "no objective: what is a load too high for? Give one, such as"
     if texts:
         why = f"no objective breaks under load ({', '.join(texts)}): give one such as"
     subjects = {parse_objective(text, place="objectives").subject for text in texts}
-    if subjects <= set(GENERATORS_OWN):
+    if subjects <= set(GENERATOR_COUNTERS):
         raise ConfigError(f"{why} --objective 'reply p95 < 5s'")

@@ -22,8 +22,8 @@ from typing import Any
 from harness.errors import ConfigError, expect
 from harness.studies.capacity.holding import Judged
 from harness.studies.capacity.models import (
-    BENT,
-    FEWEST,
+    CURVATURE_SHARE,
+    FEWEST_READINGS,
     Crossing,
     Reading,
     chance_of,
@@ -32,23 +32,25 @@ from harness.studies.capacity.models import (
 )
 from harness.units import figure_text, rate_per_s
 
-CLEAR = (Judged.UNDER, Judged.CLOSE, Judged.OVER)
-"""Judgements about the service."""
-CONFIDENCE = 0.95
-"""With which the limit lies between the two ends of a finished search's answer."""
-MOVED = 2.2
-"""Standard errors by which what is held again has to differ."""
-WIDER_AT_LAST = 2.0
-"""Times the resolution that a finished search's interval may be wide."""
-TELLING = 2.0
-"""A level whose place to the limit is known so many times worse than the best is not held again."""
-DISAGREE = 0.05
-"""Readings whose distance from their line is less likely than that do not belong together."""
-WANDERS = 0.02
-"""Nor do the parts of levels that lie so unlikely far from their means."""
+SERVICE_JUDGEMENTS = (Judged.UNDER, Judged.CLOSE, Judged.OVER)
+"""Judgements that say something about the service (not about the generator or too few guests)."""
+ANSWER_CONFIDENCE = 0.95
+"""The confidence that the limit lies between the two ends of a finished search's answer."""
+REPEAT_ERRORS = 2.2
+"""A level that is held again counts as changed if it differs by this many standard errors."""
+MAX_WIDTH_FACTOR = 2.0
+"""The interval of a finished search may be this many times as wide as the resolution."""
+MAX_ERROR_RATIO = 2.0
+"""A level is not held again if its distance from the limit has an error this many times larger than
+that of the best known level."""
+MIN_FIT_CHANCE = 0.05
+"""Readings disagree if chance alone puts them this far from their common line less often than this.
+"""
+MIN_SCATTER_CHANCE = 0.02
+"""The same for the parts of each level and their mean."""
 CHANGED = "a level that was held again at the end did not show what it had shown before"
 DISAGREEMENT = "the levels around the limit disagree by more than their intervals"
-SETTLES = "a level that was missed got better when it was held longer: give a longer --settle"
+SETTLED_LATER = "a level that was missed got better when it was held longer: give a longer --settle"
 WANDERED = (
     "the levels around the limit wandered while they were held by more than chance: "
     "the service is now faster, now slower, so hold longer (--hold, --longest)"
@@ -57,11 +59,11 @@ UNSTEADY = "a level still changed when its time was over: give a longer --settle
 TOO_FEW = "too few guests came: hold longer (--hold, --longest), or begin higher (--start)"
 SAME_RATE = 1e-9
 NEARBY = 0.15
-"""Levels that far from the likeliest crossing, as a share, count as read around it."""
-STEPS = (0.8, 0.4, 1.2)
-"""How far from it the next ones are read, in parts of the resolution."""
-WIDER = (0.8, 1.2, 1.6)
-"""The same while not even the slope is certain."""
+"""Levels within this share of the likeliest crossing count as near it."""
+PROBE_OFFSETS = (0.8, 0.4, 1.2)
+"""How far from the likeliest crossing the next levels are tried, in multiples of the resolution."""
+WIDE_PROBE_OFFSETS = (0.8, 1.2, 1.6)
+"""The same while the slope of the curve is still uncertain."""
 
 
 class AnswerKind(StrEnum):
@@ -173,7 +175,7 @@ class Answer:
     @property
     def confidence(self) -> float | None:
         """With which the limit lies between the two ends; None where nothing can be claimed."""
-        return CONFIDENCE if self.kind is AnswerKind.KNEE else None
+        return ANSWER_CONFIDENCE if self.kind is AnswerKind.KNEE else None
 
     def headroom(self, wanted: float) -> float:
         """How far the proven load lies above a wanted one, as a share; negative when below."""
@@ -185,7 +187,7 @@ class Answer:
         low, high = figure_text(self.low * scale), figure_text(self.high * scale)
         match self.kind:
             case AnswerKind.KNEE:
-                return f"{low} to {high} {unit} ({CONFIDENCE * 100:g} %)"
+                return f"{low} to {high} {unit} ({ANSWER_CONFIDENCE * 100:g} %)"
             case AnswerKind.CHANGED if self.high == inf:
                 return f"at least {low} {unit} for a while: the service changed during the search"
             case AnswerKind.CHANGED:
@@ -231,7 +233,7 @@ def _first_time(tried: Sequence[TriedLevel]) -> list[TriedLevel]:
 def _next_again(tried: Sequence[TriedLevel]) -> float | None:
     """An early level below the limit and one above it, those that tell most; None when done."""
     again = {level.rate for level in tried if level.again}
-    first = [level for level in _first_time(tried) if level.judged in CLEAR]
+    first = [level for level in _first_time(tried) if level.judged in SERVICE_JUDGEMENTS]
     near = [
         (one.rate, one.reading) for one in first if one.reading is not None and is_near(one.reading)
     ]
@@ -247,9 +249,9 @@ def _next_again(tried: Sequence[TriedLevel]) -> float | None:
 
 def _earliest_of_best(near: Sequence[tuple[float, Reading]]) -> float:
     """The earliest of the levels that are known about as well as the best."""
-    doubt = [(rate, reading.error + abs(reading.value) * BENT) for rate, reading in near]
+    doubt = [(rate, reading.error + abs(reading.value) * CURVATURE_SHARE) for rate, reading in near]
     best = min(error for _, error in doubt)
-    return next(rate for rate, error in doubt if error <= TELLING * best)
+    return next(rate for rate, error in doubt if error <= MAX_ERROR_RATIO * best)
 
 
 def _doubts(
@@ -265,18 +267,18 @@ def _doubts(
             if first.rate == level.rate and _differ(first, level):
                 better = first.judged is Judged.OVER and level.judged is not Judged.OVER
                 clear = first.reading is None or not is_near(first.reading)
-                doubts.append(SETTLES if better and clear else CHANGED)
-    if lost or (crossing is not None and crossing.chance < DISAGREE):
+                doubts.append(SETTLED_LATER if better and clear else CHANGED)
+    if lost or (crossing is not None and crossing.chance < MIN_FIT_CHANCE):
         doubts.append(DISAGREEMENT)
-    if any(level.unsteady for level in tried if level.judged in CLEAR):
+    if any(level.unsteady for level in tried if level.judged in SERVICE_JUDGEMENTS):
         doubts.append(UNSTEADY)
-    if chance_of(*_scatter(tried)) < WANDERS:
+    if chance_of(*_scatter(tried)) < MIN_SCATTER_CHANCE:
         doubts.append(WANDERED)
     return tuple(dict.fromkeys(doubts))
 
 
 def _scatter(tried: Sequence[TriedLevel]) -> tuple[float, int]:
-    """Of all levels around the limit together."""
+    """What speaks against a steady service, by all levels around the limit together."""
     near = [level.wandered for level in tried if level.reading and is_near(level.reading)]
     return sum(off for off, _ in near), sum(freedom for _, freedom in near)
 
@@ -287,7 +289,7 @@ def _differ(first: TriedLevel, again: TriedLevel) -> bool:
     one, other = first.reading, again.reading
     if one is None or other is None:
         return False
-    return abs(one.value - other.value) > MOVED * hypot(one.error, other.error)
+    return abs(one.value - other.value) > REPEAT_ERRORS * hypot(one.error, other.error)
 
 
 def _next_new(plan: SearchPlan, tried: Sequence[TriedLevel]) -> float | None:
@@ -340,15 +342,19 @@ def answer(plan: SearchPlan, tried: Sequence[TriedLevel]) -> Answer:
         low, centre, high = crossing.low, crossing.centre, crossing.high
         if not going:
             # What is held again makes it surer, and its interval more careful.
-            limit = WIDER_AT_LAST if view.careful else 1.0
+            limit = MAX_WIDTH_FACTOR if view.careful else 1.0
             kind = AnswerKind.UNCLEAR if _wide(plan, crossing, limit) else AnswerKind.KNEE
         if plan.whole:  # outwards: the interval stays as sure as it was
             low, high = float(floor(low)), plan.above(high)
-    doubts = () if going else _doubts(tried, crossing, lost=view.near >= FEWEST and not crossing)
+    doubts = (
+        ()
+        if going
+        else _doubts(tried, crossing, lost=view.near >= FEWEST_READINGS and not crossing)
+    )
     if doubts and kind in (AnswerKind.KNEE, AnswerKind.AT_LEAST, AnswerKind.UNCLEAR) and low > 0:
         kind, centre = AnswerKind.CHANGED, None
         low = min(filter(None, (low, view.low)))
-        high = inf if SETTLES in doubts else max(high, view.over) if view.over < inf else high
+        high = inf if SETTLED_LATER in doubts else max(high, view.over) if view.over < inf else high
     reasons = [t.reason for t in tried if t.judged is Judged.OVER and t.rate == view.over]
     reasons += [t.reason for t in tried if t.judged is Judged.CLOSE]
     return Answer(
@@ -434,7 +440,7 @@ class _View:
         return min(self.over, self.generator, *(self.close[:1] or [inf]))
 
     def inconclusive_once(self) -> float | None:
-        """A level at which the generator struggled once gets a second chance."""
+        """A level at which the generator was the limit once is tried a second time."""
         once = (rate for rate, runs in self._runs.items() if runs == [Judged.INCONCLUSIVE])
         return next((rate for rate in once if self.low < rate < self.over), None)
 
@@ -459,11 +465,11 @@ def _next_near_crossing(plan: SearchPlan, view: _View) -> float | None:
         if top / view.low > (1 + plan.resolution) ** 3:
             return plan.between(view.low, top)
     if crossing is not None:
-        guess, steps = crossing.centre, STEPS
+        guess, steps = crossing.centre, PROBE_OFFSETS
     elif view.close:
-        guess, steps = sqrt(view.close[0] * view.close[-1]), WIDER
+        guess, steps = sqrt(view.close[0] * view.close[-1]), WIDE_PROBE_OFFSETS
     else:
-        guess, steps = sqrt(max(view.low, top / 4) * top), WIDER
+        guess, steps = sqrt(max(view.low, top / 4) * top), WIDE_PROBE_OFFSETS
     below = sum(guess / (1 + NEARBY) < rate < guess for rate, _ in view.readings)
     above = sum(guess <= rate < guess * (1 + NEARBY) for rate, _ in view.readings)
     # A line is best known where its points lie apart, its zero where they lie around it.

@@ -2,7 +2,7 @@
 
 Slope: Theil-Sen, the median of the slopes of all pairs of points (P. K. Sen, 1968), which a few
 wild minutes don't move. Interval: residuals resampled in blocks (H. R. Künsch, 1989), because one
-minute resembles the next; never narrower than the likeness of neighbours implies. Diurnal load:
+minute resembles the next; never narrower than the autocorrelation implies. Diurnal load:
 give the load beside the figure, then what the figure owes to the load is taken out before the slope
 is, and the uncertainty of that is part of the interval.
 
@@ -35,23 +35,24 @@ WARMUP_AT_MOST = 0.25
 # What fills up and then stays, as memory does, may take longer: half the run.
 FILLING_AT_MOST = 0.5
 # What the median distance from the median is of a standard deviation, of normal noise.
-USUAL = 1.4826
-WILD = 1.5
+MAD_TO_DEVIATION = 1.4826
+CLIP_AT = 1.5
 # What drawing in takes from the spread of ordinary (normal) residuals at that limit.
-TAMING_COSTS = 1.133
-# Neighbours so alike that the points are worth fewer independent ones than this decide nothing.
-FEWEST_WORTH = 8.0
+CLIPPING_COST = 1.133
+# With autocorrelation the points are worth fewer independent ones; with fewer than this the verdict
+# is undecided.
+FEWEST_EFFECTIVE_POINTS = 8.0
 # The bootstrap comes out a little narrow in the far tails; with this the share of flat runs outside
-# a 99 % interval is one in a hundred (found by simulation over likenesses from 0 to 0.9).
-SAFETY = 1.2
-# How many standard errors above its estimate the likeness of neighbours is taken to be; with two,
-# reports of twelve flat figures stay within their error rate up to a likeness of 0.98 (simulated).
-DOUBT = 2.0
-MOST_ALIKE = 0.99
+# a 99 % interval is one in a hundred (found by simulation over autocorrelations from 0 to 0.9).
+BOOTSTRAP_SAFETY = 1.2
+# The autocorrelation is taken to be this many standard errors above its estimate. With two, reports
+# of twelve flat figures stay within their error rate up to an autocorrelation of 0.98 (simulated).
+AUTOCORRELATION_ERRORS = 2.0
+MAX_AUTOCORRELATION = 0.99
 # Each figure is asked three things: its slope, one change of level, its last tenth.
-TESTS = 3
+TESTS_PER_FIGURE = 3
 # The cut of the warm-up makes what is left look calmer than it is: a change of level has to be so
-# much less likely than stated (found by simulation over likenesses of neighbours up to 0.98).
+# much less likely than stated (found by simulation over autocorrelations up to 0.98).
 STEP_SAFETY = 4.0
 # A change of level is told in place of a slope where it leaves so much less unexplained.
 STEP_FITS = 0.9
@@ -62,8 +63,8 @@ SHORTEST_AFTER = 3
 """Points after a change, at least: of 64, the last twentieth of a run."""
 SHORTEST_BEFORE_SHARE = 0.1
 LAST_SHARE = 0.1
-ALIKE_GRID = 0.05
-"""The likeness of neighbours is rounded up to this, so that simulations can be used again."""
+AUTOCORRELATION_GRID = 0.05
+"""The autocorrelation is rounded up to a multiple of this, so that simulations can be reused."""
 NOISE_SEED = 20_261_128
 
 
@@ -188,7 +189,7 @@ def trend(
         cut = int(np.searchsorted(times, times[0] + warmup_s)) if times.size else 0
     cut_s = float(times[min(cut, times.size - 1)] - times[0]) if times.size else 0.0
     points, times = points[:, cut:], times[cut:]
-    each = 1 - (1 - confidence) / TESTS
+    each = 1 - (1 - confidence) / TESTS_PER_FIGURE
     span_s = float(times[-1] - times[0]) if times.size else 0.0
 
     unknown = Trend(verdict=Drift.UNDECIDED, relative=relative, span_s=span_s, cut_s=cut_s)
@@ -209,7 +210,7 @@ def trend(
         return jumped or replace(unknown, note="a level of zero has no relative change")
     matters, least = max(matters, floor / scale), max(least, floor / scale)
     error, worth, freedom = series.slope_error(np.random.default_rng(0))  # the same each time
-    if worth >= FEWEST_WORTH:
+    if worth >= FEWEST_EFFECTIVE_POINTS:
         reach = student_quantile(0.5 + each / 2, freedom) * error
         slopes = (slope - reach, slope, slope + reach)
     elif (spread := float(np.ptp(series.freed))) < matters * scale:
@@ -266,16 +267,19 @@ def best_change(figures: Floats) -> tuple[int, float, float]:
     return place, float(np.median(figures[:place])), float(np.median(figures[place:]))
 
 
-def chance_of_change(figures: Floats, alike: float) -> float:
-    """How often noise whose neighbours are ``alike`` (0 to below 1) shows so clear a change.
+def chance_of_change(figures: Floats, autocorrelation: float) -> float:
+    """The probability that noise with this autocorrelation (0 to below 1) shows so clear a change.
 
     The statistic is by how much less deviation is left than from one median, largest over all
     moments (a supremum as in D. W. K. Andrews, 1993), or at the last tenth alone; the less likely
-    one counts. Its distribution without a change comes from simulated noise with neighbours as
-    alike.
+    one counts. Its distribution without a change comes from simulated noise with the same
+    autocorrelation.
     """
     (best,), (last,) = _statistics(figures[None, :])
-    near = min(MOST_ALIKE, float(np.ceil(alike / ALIKE_GRID) * ALIKE_GRID))
+    near = min(
+        MAX_AUTOCORRELATION,
+        float(np.ceil(autocorrelation / AUTOCORRELATION_GRID) * AUTOCORRELATION_GRID),
+    )
     searched, fixed = _noise(figures.size, near)
     return min(_chance(searched, best), _chance(fixed, last))
 
@@ -319,11 +323,11 @@ def _statistics(rows: Floats) -> tuple[Floats, Floats]:
 
 
 @lru_cache(maxsize=64)
-def _noise(size: int, alike: float) -> tuple[Floats, Floats]:
+def _noise(size: int, autocorrelation: float) -> tuple[Floats, Floats]:
     """The statistics of noise without a change, sorted: searched for, and of the last tenth."""
     rng = np.random.default_rng(NOISE_SEED)
     apart = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
-    mixing = np.linalg.cholesky(alike**apart + 1e-12 * np.eye(size))
+    mixing = np.linalg.cholesky(autocorrelation**apart + 1e-12 * np.eye(size))
     searched, fixed = _statistics(rng.normal(size=(SIMULATED_NOISE, size)) @ mixing.T)
     return np.sort(searched), np.sort(fixed)
 
@@ -387,10 +391,10 @@ class _Series:
         rest = np.concatenate([freed[:place] - before, freed[place:] - after])
         # What wanders looks calmest where it was cut; its longer part alone shows it better.
         longer = rest[:place] if 2 * place > self.size else rest[place:]
-        alike = max(self._likeness(self._clipped(part)) for part in (rest, longer))
+        autocorrelation = max(self._autocorrelation(self._clipped(part)) for part in (rest, longer))
         scale = max(abs(before), abs(after)) if relative else 1.0
         large = abs(after - before) >= max(matters * scale, floor)
-        if not large or chance_of_change(freed, alike) > chance:
+        if not large or chance_of_change(freed, autocorrelation) > chance:
             return None
         beside_line = float(np.abs(freed - intercept - slope * self.time).mean())
         self.better_as_step = float(np.abs(rest).mean()) < STEP_FITS * beside_line
@@ -402,10 +406,12 @@ class _Series:
         slope, intercept = self.line
         line = intercept + slope * self.time
         rest = self._clipped(self.freed - line)
-        alike = self._likeness(rest)
-        worth = (self.size - self._used) * (1 - alike) / (1 + alike)
-        # Long enough blocks for the likeness at hand (D. N. Politis, H. White, 2004, for AR(1)).
-        wanted = (2 * alike / (1 - alike**2)) ** (2 / 3) * self.size ** (1 / 3) * 1.5
+        autocorrelation = self._autocorrelation(rest)
+        worth = (self.size - self._used) * (1 - autocorrelation) / (1 + autocorrelation)
+        # Long enough blocks for this autocorrelation (D. N. Politis, H. White, 2004, for AR(1)).
+        wanted = (
+            (2 * autocorrelation / (1 - autocorrelation**2)) ** (2 / 3) * self.size ** (1 / 3) * 1.5
+        )
         block = int(min(max(2.0, wanted), self.size / 5))
         starts = rng.integers(0, self.size - block + 1, size=(REPLICATES, -(-self.size // block)))
         picks = (starts[:, :, None] + np.arange(block)).reshape(REPLICATES, -1)
@@ -413,8 +419,8 @@ class _Series:
         slopes = self._slopes(drawn)
         # Residuals are smaller than errors by what was fitted; blocks lose their own mean.
         lost = self.size / max(1.0, self.size - self._used - (block - 1))
-        blocked = SAFETY * float(np.std(slopes, ddof=1)) * sqrt(lost)
-        modelled, freedom = self._error_where_alike(rest, alike)
+        blocked = BOOTSTRAP_SAFETY * float(np.std(slopes, ddof=1)) * sqrt(lost)
+        modelled, freedom = self._error_if_autocorrelated(rest, autocorrelation)
         return max(blocked, modelled, self._error_of_trials()), worth, freedom
 
     def _error_of_trials(self) -> float:
@@ -427,14 +433,16 @@ class _Series:
         weights = centred / float(centred @ centred)
         return sqrt(float((weights**2 * share * (1 - share) / self._trials).sum()))
 
-    def _error_where_alike(self, rest: Floats, alike: float) -> tuple[float, float]:
-        """The slope's error and its degrees of freedom if neighbours are so alike (AR(1) noise).
+    def _error_if_autocorrelated(self, rest: Floats, autocorrelation: float) -> tuple[float, float]:
+        """The slope's error and its degrees of freedom for AR(1) noise with this autocorrelation.
 
         The residuals of such noise are much smaller than the noise; both the scale and its degrees
         of freedom follow from their expected square (F. E. Satterthwaite, 1946).
         """
         solved = np.linalg.pinv(self._explained)
-        noise = alike ** np.abs(np.subtract.outer(np.arange(self.size), np.arange(self.size)))
+        noise = autocorrelation ** np.abs(
+            np.subtract.outer(np.arange(self.size), np.arange(self.size))
+        )
         left = noise - self._explained @ (solved @ noise)
         expected = float(np.trace(left))
         weights = solved[1]
@@ -469,36 +477,40 @@ class _Series:
             root = np.sqrt(weight)
             effect = np.linalg.lstsq(explained * root[:, None], figure * root, rcond=None)[0]
             rest = figure - explained @ effect
-            usual = USUAL * float(np.median(np.abs(rest - np.median(rest)))) or 1.0
+            usual = MAD_TO_DEVIATION * float(np.median(np.abs(rest - np.median(rest)))) or 1.0
             weight = 1.0 / np.maximum(1.0, np.abs(rest) / (1.345 * usual))
         freed: Floats = figure - loads @ effect[2:]
         return freed
 
     def _clipped(self, rest: Floats) -> Floats:
-        """Residuals with wild ones drawn in to WILD usual ones, which hardly moves a median slope.
+        """Residuals clipped at ``CLIP_AT`` usual ones, which hardly moves a median slope.
 
         Left as they are, a bad minute would be resampled as if each stretch might have several. The
         line of shares is a mean, so theirs stay.
         """
         middle = float(np.median(rest))
-        usual = USUAL * float(np.median(np.abs(rest - middle)))
+        usual = MAD_TO_DEVIATION * float(np.median(np.abs(rest - middle)))
         if self._trials is not None or usual <= 0:
             return rest
-        return TAMING_COSTS * np.clip(rest, middle - WILD * usual, middle + WILD * usual)
+        return CLIPPING_COST * np.clip(rest, middle - CLIP_AT * usual, middle + CLIP_AT * usual)
 
-    def _likeness(self, rest: Floats) -> float:
-        """The most alike that neighbours may well be: their autocorrelation, and DOUBT.
+    def _autocorrelation(self, rest: Floats) -> float:
+        """An upper estimate: ``AUTOCORRELATION_ERRORS`` standard errors above the measured one.
 
         Freed of what fitting takes from it (M. G. Kendall, 1954). Too little would make a flat run
         drift, too much only asks for a longer one.
         """
         centred = rest - rest.mean()
         power = float((centred**2).sum())
-        alike = float((centred[1:] * centred[:-1]).sum()) / power if power > 0 else 0.0
-        if alike <= 0:
+        autocorrelation = float((centred[1:] * centred[:-1]).sum()) / power if power > 0 else 0.0
+        if autocorrelation <= 0:
             return 0.0
-        alike = min(1.0, alike + (self._used + 4 * alike) / rest.size)
-        return min(MOST_ALIKE, alike + DOUBT * sqrt((1 - alike**2) / rest.size + rest.size**-2))
+        autocorrelation = min(1.0, autocorrelation + (self._used + 4 * autocorrelation) / rest.size)
+        return min(
+            MAX_AUTOCORRELATION,
+            autocorrelation
+            + AUTOCORRELATION_ERRORS * sqrt((1 - autocorrelation**2) / rest.size + rest.size**-2),
+        )
 
 
 def _warmup(points: Floats, at_most: float) -> int:

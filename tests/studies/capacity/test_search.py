@@ -22,7 +22,7 @@ from harness.studies.capacity.holding import Judged, Standing, judge_level, stan
 from harness.studies.capacity.models import Reading, read_time
 from harness.studies.capacity.search import (
     CHANGED,
-    SETTLES,
+    SETTLED_LATER,
     UNSTEADY,
     WANDERED,
     Answer,
@@ -436,7 +436,7 @@ def test_a_limit_that_goes_away_when_held_longer_has_no_upper_end() -> None:
         )
 
     _, final = held_again(run, AGAIN)
-    assert (final.kind, final.high, final.doubts) == (AnswerKind.CHANGED, inf, (SETTLES,))
+    assert (final.kind, final.high, final.doubts) == (AnswerKind.CHANGED, inf, (SETTLED_LATER,))
     assert final.text("guests/min").startswith("at least ")
 
 
