@@ -293,7 +293,7 @@ def deferred_stops() -> Iterator[None]:
     """
     came: list[int] = []
     try:
-        with handling(dict.fromkeys(heeded(), lambda number, _: came.append(number))):
+        with handling(dict.fromkeys(handled_signals(), lambda number, _: came.append(number))):
             yield
     finally:
         for early in came:
@@ -314,7 +314,7 @@ def handling(handlers: Mapping[int, Handler]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def heeded() -> list[int]:
+def handled_signals() -> list[int]:
     """``STOPS`` without a hang-up that is to be ignored: then ``nohup`` has started us."""
     return [
         number
@@ -325,7 +325,7 @@ def heeded() -> list[int]:
 
 def keep_exit_code(code: int) -> int:
     """All is done: a signal that stops this process from now on ends it at once, with ``code``."""
-    for number in heeded():
+    for number in handled_signals():
         signal.signal(number, lambda *_: os._exit(code))
     return code
 

@@ -21,7 +21,7 @@ from harness.cli.parsing import (
     take_run,
 )
 from harness.errors import ConfigError, ExitCode
-from harness.platform_api.conversations import observe, where_allowed
+from harness.platform_api.conversations import observe, result_or_none
 from harness.reconcile.audit import Audit, audit, audit_block, end_figures, show_audit
 from harness.reconcile.platform import (
     learned_of,
@@ -64,7 +64,7 @@ def run(args: Namespace) -> int:
 
     with open_search(directory, api_url=args.api_url, login_url=args.login_url) as search:
         result = audit(directory, search, deadline_s=deadline_s, on_look=on_look)
-        counts = where_allowed(observe, search.api, queues=queues, flows=flows) or {}
+        counts = result_or_none(observe, search.api, queues=queues, flows=flows) or {}
     block = audit_block(result, counts, deadline_s, search.api.waited_s)
     ends = end_figures(directory, result.ends)
     note_afterwards(directory, "audit", block, console, operations=ends)

@@ -11,7 +11,7 @@ examples:
   harness calibrate --rise 20s --held 1000 --json
 """
 
-from harness.cli.parsing import Command, Namespace, let_runs_speak_in_words, option, reports_option
+from harness.cli.parsing import Command, Namespace, let_runs_print_text, option, reports_option
 from harness.errors import ExitCode
 from harness.machine import raise_file_limit, this_machine
 from harness.report.html.page import write_page
@@ -33,7 +33,7 @@ from harness.studies.calibrate.runs import calibrate, read_rises
 
 def run(args: Namespace) -> int:
     """Measure kind by kind, show and keep the figures."""
-    let_runs_speak_in_words()
+    let_runs_print_text()
     console = open_console(stderr=args.json)
     raise_file_limit()
     machine = this_machine()

@@ -22,7 +22,7 @@ from harness.cli.parsing import (
     Command,
     Namespace,
     argument,
-    let_runs_speak_in_words,
+    let_runs_print_text,
     option,
     reports_option,
     targets_option,
@@ -39,7 +39,7 @@ from harness.studies.capacity.search import AnswerKind, Quantity, answer
 
 def run(args: Namespace) -> int:
     """Search until the answer is narrow enough."""
-    let_runs_speak_in_words()
+    let_runs_print_text()
     console = open_console(stderr=args.json)
     search = open_search(args)
     by = search.by

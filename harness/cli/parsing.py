@@ -370,7 +370,7 @@ def choose_log_format(args: Namespace) -> None:
         print_json("harness.cli")
 
 
-def let_runs_speak_in_words() -> None:
+def let_runs_print_text() -> None:
     """The runs that a study starts print plain text: the study reads it and shows it again."""
     take_variable(LOG_FORMAT.variable)
 

@@ -29,7 +29,7 @@ from harness.config.run_config import LOG_FORMAT, MASTER_PORT, STOP_TIMEOUT
 from harness.machine import too_many_processes, too_many_workers
 from harness.supervise.parameters import DEFAULT, check_numbers
 from harness.supervise.run import supervise
-from harness.supervise.worker import be_a_worker
+from harness.supervise.worker import run_worker
 
 
 def run(args: Namespace) -> int:
@@ -42,7 +42,7 @@ def run(args: Namespace) -> int:
     ):
         if sentence:
             tell(f"warning: {sentence}")
-    return be_a_worker(args) if args.worker else supervise(args)
+    return run_worker(args) if args.worker else supervise(args)
 
 
 COMMAND = Command(

@@ -23,7 +23,7 @@ from harness.cli.parsing import (
 )
 from harness.config.run_config import LOG_FORMAT, MASTER_PORT
 from harness.machine import too_many_processes
-from harness.supervise.worker import come_again, join_master
+from harness.supervise.worker import join_master, work_for_each_run
 
 
 def run(args: Namespace) -> int:
@@ -31,7 +31,7 @@ def run(args: Namespace) -> int:
     choose_log_format(args)
     if sentence := too_many_processes(args.processes):
         tell(f"warning: {sentence}")
-    return come_again(args) if args.again else join_master(args)
+    return work_for_each_run(args) if args.again else join_master(args)
 
 
 COMMAND = Command(

@@ -214,6 +214,8 @@ def read_reasons(texts: Sequence[str], rules: Sequence[str]) -> dict[str, str]:
     return reasons
 
 
-def standing(refused: Sequence[Refusal], overrides: Mapping[Rule, str]) -> tuple[Refusal, ...]:
+def not_overridden(
+    refused: Sequence[Refusal], overrides: Mapping[Rule, str]
+) -> tuple[Refusal, ...]:
     """The refusals that are not overridden."""
     return tuple(refusal for refusal in refused if refusal.rule not in overrides)

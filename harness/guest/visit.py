@@ -41,7 +41,7 @@ from harness.guest.player import act
 from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings, Observer
 from harness.ledger.ledger import OVER, Ledger, Stage, Store
-from harness.machine import heeded
+from harness.machine import handled_signals
 from harness.measure.recorder import Recorder
 from harness.protocol.requests import ErrorCode
 from harness.protocol.session import State
@@ -448,7 +448,7 @@ def _interrupts(shown: Frames, result: _VisitResult) -> Iterator[None]:
             result.stopped = True
             gevent.kill(story, KeyboardInterrupt)
 
-    before = {number: signal.getsignal(number) for number in heeded()}
+    before = {number: signal.getsignal(number) for number in handled_signals()}
     watchers = [gevent.signal_handler(number, interrupted) for number in before]
     try:
         yield

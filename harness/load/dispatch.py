@@ -292,17 +292,17 @@ class Slots:
         self.arrivals.paused = on
 
     def stop(self) -> None:
-        """No more arrivals: a greenlet ends all waiting slots; ``sent_home`` waits for it."""
+        """No more arrivals: a greenlet ends all waiting slots; ``await_ended`` waits for it."""
         self._stopped = True
         self._waker.kill(block=False)
-        self._sender = gevent.spawn(self._send_home)
+        self._sender = gevent.spawn(self._end_waiting)
 
-    def sent_home(self) -> None:
+    def await_ended(self) -> None:
         """Wait until no slot waits any more."""
         if self._sender is not None:
             self._sender.join()
 
-    def _send_home(self) -> None:
+    def _end_waiting(self) -> None:
         # A spike has thousands of slots: ended all at once, they would stall the guests in session.
         for free in self._free.values():
             while free:
@@ -491,10 +491,10 @@ class Dispatcher:
         self.slots.stop()
         return never_asked
 
-    def sent_home(self) -> None:
+    def await_ended(self) -> None:
         """After ``close``: wait until no slot waits for an arrival any more."""
         if self.slots is not None:
-            self.slots.sent_home()
+            self.slots.await_ended()
 
     def since_last(self, now_ns: int) -> dict[str, int]:
         """How many arrivals of each kind there were since the last call."""

@@ -431,7 +431,7 @@ class Run:
         if self._phase is Phase.ENDED:
             return self.ledger.open
         self._phase = Phase.FINISHING
-        self._dispatch.sent_home()  # before Locust ends all of its users in one turn
+        self._dispatch.await_ended()  # before Locust ends all of its users in one turn
         LOG.info("no new guests; %s in session may finish", len(self._open))
         if not self.failures:
             grace_s = float(self.environment.stop_timeout or 0)

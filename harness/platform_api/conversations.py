@@ -37,7 +37,7 @@ GUEST_ATTRIBUTE = "guest"
 T = TypeVar("T")
 
 
-def where_allowed(query: Callable[..., T], *args: Any, **more: Any) -> T | None:
+def result_or_none(query: Callable[..., T], *args: Any, **more: Any) -> T | None:
     """What a query gives; None where this client may not ask so, or the service knows no such."""
     try:
         return query(*args, **more)
@@ -47,7 +47,7 @@ def where_allowed(query: Callable[..., T], *args: Any, **more: Any) -> T | None:
         return None
 
 
-class Standing(StrEnum):
+class ConversationState(StrEnum):
     OPEN = "open"
     """the guest's leg is not over"""
     WRAP_UP = "wrap-up"
@@ -59,7 +59,7 @@ class Standing(StrEnum):
     @property
     def over(self) -> bool:
         """Whether the guest holds nobody any more."""
-        return self in (Standing.ENDED, Standing.WRAP_UP)
+        return self in (ConversationState.ENDED, ConversationState.WRAP_UP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class Seen:
     """One conversation of a details query."""
 
     id: str
-    standing: Standing
+    state: ConversationState
     started: str = ""
     agent: bool = False
     """whether an agent takes part and has not left"""
@@ -105,7 +105,7 @@ NOT_ENDED = {
 CLEARED = {"type": "and", "predicates": [{"dimension": "cleared", "value": "true"}]}
 
 
-def no_matter(_: int) -> None:
+def ignore_left_out(_: int) -> None:
     """For those who need not know what was left out."""
 
 
@@ -114,7 +114,7 @@ def open_conversations(
     start: datetime,
     end: datetime,
     *,
-    on_left_out: Callable[[int], None] = no_matter,
+    on_left_out: Callable[[int], None] = ignore_left_out,
 ) -> Iterator[Seen]:
     """All web messaging conversations that started on the days touched and have not ended.
 
@@ -166,7 +166,7 @@ def _details(
     *,
     conversations: Sequence[Mapping[str, Any]] = (),
     segments: Sequence[Mapping[str, Any]] = (),
-    on_left_out: Callable[[int], None] = no_matter,
+    on_left_out: Callable[[int], None] = ignore_left_out,
 ) -> Iterator[dict[str, Any]]:
     """Page by page; more than the service gives of an interval is asked for day by day.
 
@@ -305,7 +305,7 @@ def conversation_of_message(api: PlatformApi, message_id: str) -> str | None:
 class Look(NamedTuple):
     """A single conversation as it is at this moment."""
 
-    standing: Standing
+    state: ConversationState
     purpose: str = ""
     """what the guest's participant is called; empty if there is none"""
 
@@ -315,20 +315,20 @@ def look_now(api: PlatformApi, conversation_id: str) -> Look:
 
     Neither view of the vendor's definition has an end of the whole: each participant has its own.
     """
-    conversation = where_allowed(api.get, _path(conversation_id))
+    conversation = result_or_none(api.get, _path(conversation_id))
     legs = objects(an_object(conversation).get("participants"))
     guests = [leg for leg in legs if str(leg.get("purpose")) in GUESTS]
     purpose = str(guests[0]["purpose"]) if guests else ""
     if not guests:
-        return Look(Standing.UNKNOWN)  # the others' ends say nothing of the guest's
+        return Look(ConversationState.UNKNOWN)  # the others' ends say nothing of the guest's
     if all(_is_over(leg) for leg in legs):
-        return Look(Standing.ENDED, purpose)
+        return Look(ConversationState.ENDED, purpose)
     gone = all(_is_over(leg) for leg in guests)
-    return Look(Standing.WRAP_UP if gone else Standing.OPEN, purpose)
+    return Look(ConversationState.WRAP_UP if gone else ConversationState.OPEN, purpose)
 
 
-def standing_now(api: PlatformApi, conversation_id: str) -> Standing:
-    return look_now(api, conversation_id).standing
+def state_now(api: PlatformApi, conversation_id: str) -> ConversationState:
+    return look_now(api, conversation_id).state
 
 
 def disconnect(api: PlatformApi, conversation_id: str) -> None:
@@ -403,7 +403,7 @@ def _seen(one: dict[str, Any]) -> Seen:
     purposes = [str(part.get("purpose")) for part in objects(one.get("participants"))]
     return Seen(
         id=str(one["conversationId"]),
-        standing=_standing_in_analytics(one, guest),
+        state=_state_in_analytics(one, guest),
         started=str(one.get("conversationStart", "")),
         agent=any(not part.get("segmentEnd") for part in _segments(one, ["agent"])),
         journey=_journey_in_analytics(one),
@@ -413,11 +413,11 @@ def _seen(one: dict[str, Any]) -> Seen:
     )
 
 
-def _standing_in_analytics(one: dict[str, Any], guest: Sequence[dict[str, Any]]) -> Standing:
+def _state_in_analytics(one: dict[str, Any], guest: Sequence[dict[str, Any]]) -> ConversationState:
     if one.get("conversationEnd"):
-        return Standing.ENDED
+        return ConversationState.ENDED
     gone = guest and all(part["cleared"] or part.get("segmentEnd") for part in guest)
-    return Standing.WRAP_UP if gone else Standing.OPEN
+    return ConversationState.WRAP_UP if gone else ConversationState.OPEN
 
 
 def _gone(guest: Sequence[dict[str, Any]]) -> datetime | None:

@@ -20,7 +20,7 @@ from harness.limits import (
     REQUESTS_PER_CONNECTION_PER_MINUTE,
 )
 from harness.platform_api.client import CONNECTIONS, MESSAGES, REQUESTS, WORDS
-from harness.platform_api.conversations import Standing
+from harness.platform_api.conversations import ConversationState
 from harness.preflight.stamp import Learned
 from harness.preflight.trial import Trial
 from harness.units import duration_text
@@ -331,17 +331,17 @@ def _cost(learned: Learned, sessions: int | None) -> str:
 
 
 def check_operator_view(
-    learned: Learned, standing: Standing, *, refused: Sequence[str], within_s: float
+    learned: Learned, state: ConversationState, *, refused: Sequence[str], within_s: float
 ) -> list[Check]:
     """What the Platform API showed of the visit, and whether it proves the conversation ended."""
     name = "proved outside"
-    if standing.over:
+    if state.over:
         ended = learned.ended_s
         if ended is None:
             ended = learned.analytics_ends_s
         lag = "" if ended is None else f" {ended:g} s after Clear"
         proof = Check(name, OK, f"its conversation was over{lag}")
-    elif standing is Standing.OPEN:
+    elif state is ConversationState.OPEN:
         text = f"its conversation is still open {within_s:g} s after Clear: sessions would hold "
         text += "agents; look at it with harness audit"
         proof = Check(name, FAIL, text)
@@ -353,16 +353,16 @@ def check_operator_view(
 
 
 def _views(learned: Learned) -> Check:
-    roads = {
+    ways = {
         "its message": learned.message_leads,
         "its attributes": learned.search_shown,
         "its journey id": learned.journey_shown,
     }
-    led = [road for road, leads in roads.items() if leads]
-    not_led = [road for road, leads in roads.items() if leads is False]
-    text = f"found by {' and '.join(led)}" if led else "found by none of the ways"
-    if not_led:
-        text += f"; not by {' or '.join(not_led)}"
+    found_by = [way for way, leads in ways.items() if leads]
+    not_found_by = [way for way, leads in ways.items() if leads is False]
+    text = f"found by {' and '.join(found_by)}" if found_by else "found by none of the ways"
+    if not_found_by:
+        text += f"; not by {' or '.join(not_found_by)}"
     if learned.attribute_prefix:
         text += f"; attributes begin with '{safe_quote(learned.attribute_prefix)}'"
     purposes = {
@@ -373,7 +373,7 @@ def _views(learned: Learned) -> Check:
     called = [f"{safe_quote(name, 40)} ({view})" for view, name in purposes.items() if name]
     if called:
         text += f"; the guest is called {', '.join(called)}"
-    return Check("views", OK if led else WARN, text)
+    return Check("views", OK if found_by else WARN, text)
 
 
 def _analytics(learned: Learned, refused: Sequence[str], within_s: float) -> Check:

@@ -403,7 +403,7 @@ def _check_service(
     checks += lessons(learned, sessions=planned.intent.sessions)
     if view is not None and trial.ended and trial.message_id:
         refused = sorted(view.refused)
-        checks += check_operator_view(learned, view.standing, refused=refused, within_s=WITHIN_S)
+        checks += check_operator_view(learned, view.state, refused=refused, within_s=WITHIN_S)
     return Findings(checks=checks, learned=learned, directory=trial.directory)
 
 

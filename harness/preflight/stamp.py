@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from harness.config.guard import Intent, Rule, Stamp, refusals, standing, stop_by
+from harness.config.guard import Intent, Rule, Stamp, not_overridden, refusals, stop_by
 from harness.config.target import Terms
 from harness.errors import PreflightRefused, listed
 from harness.foreign import an_object
@@ -180,8 +180,8 @@ def permit(terms: Terms, intent: Intent, *, reports: Path, overrides: Mapping[Ru
         return Permit()
     now = datetime.now(UTC)
     refused = refusals(terms, intent, now=now, preflight=read_stamp(reports, terms))
-    if stands := standing(refused, overrides):
-        why = [f"{refusal.rule}: {refusal.why}" for refusal in stands]
+    if left := not_overridden(refused, overrides):
+        why = [f"{refusal.rule}: {refusal.why}" for refusal in left]
         raise PreflightRefused(listed("the run is refused", why))
     window = Rule.WINDOW in {refusal.rule for refusal in refused}
     return Permit(

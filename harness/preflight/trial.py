@@ -28,9 +28,9 @@ from harness.ledger.reader import meta_of_this_process, read_leftovers
 from harness.measure.recorder import Recorder
 from harness.platform_api.client import PlatformApi
 from harness.platform_api.conversations import (
+    ConversationState,
     Look,
     Seen,
-    Standing,
     Tagged,
     conversation_of_message,
     conversations_by_id,
@@ -362,7 +362,7 @@ class OperatorView:
     learned: dict[str, Any] = field(default_factory=dict)
     """fields of :class:`harness.preflight.stamp.Learned`"""
     conversation: str = ""
-    standing: Standing = Standing.UNKNOWN
+    state: ConversationState = ConversationState.UNKNOWN
     """the last that was told, by the conversation itself or by analytics"""
     refused: set[str] = field(default_factory=set)
 
@@ -404,12 +404,14 @@ class OperatorView:
         if known.get("analytics_ends_s") is None:
             self._analytics(trial, cleared_ns)
 
-    def _look_directly(self) -> Standing:
-        now = self._ask(lambda: look_now(self.api, self.conversation), Look(Standing.UNKNOWN))
-        self.learned["direct_shown"] = now.standing is not Standing.UNKNOWN
+    def _look_directly(self) -> ConversationState:
+        now = self._ask(
+            lambda: look_now(self.api, self.conversation), Look(ConversationState.UNKNOWN)
+        )
+        self.learned["direct_shown"] = now.state is not ConversationState.UNKNOWN
         self.learned["purpose_direct"] = now.purpose or self.learned.get("purpose_direct")
-        self.standing = now.standing
-        return now.standing
+        self.state = now.state
+        return now.state
 
     def _find(self, trial: Trial) -> None:
         if not trial.message_id:
@@ -457,11 +459,11 @@ class OperatorView:
                     lambda: list(conversations_of_guests(self.api, [wanted], start, end)), nothing
                 )
             )
-            if seen.standing.over:
+            if seen.state.over:
                 known["analytics_ends_s"] = _since(cleared_ns)
             if known.get("direct_shown") is False:
                 # That it shows it as open says nothing: it shows what was a while ago.
-                self.standing = seen.standing if seen.standing.over else Standing.UNKNOWN
+                self.state = seen.state if seen.state.over else ConversationState.UNKNOWN
 
     def _ask(self, question: Callable[[], T], otherwise: T, name: str = "") -> T:
         """An answer; ``otherwise`` where there is none, whatever the reason: it was told before."""

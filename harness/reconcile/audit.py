@@ -36,8 +36,8 @@ from harness.measure.histogram import Histogram
 from harness.measure.snapshot import Tried, write_addition
 from harness.platform_api.client import PlatformApi
 from harness.platform_api.conversations import (
+    ConversationState,
     Seen,
-    Standing,
     Tagged,
     cleared_total,
     conversation_of_message,
@@ -45,7 +45,7 @@ from harness.platform_api.conversations import (
     conversations_of_guests,
     conversations_of_run,
     open_conversations,
-    standing_now,
+    state_now,
 )
 from harness.protocol.requests import journey_id
 from harness.report.wording import ms_text
@@ -62,7 +62,7 @@ TRIES = 2
 T = TypeVar("T")
 
 
-class Road(StrEnum):
+class MatchedBy(StrEnum):
     """How a conversation was matched to a session."""
 
     MESSAGE = "message id"
@@ -86,7 +86,7 @@ class Search:
     api: PlatformApi
     run_id: str
     span: Span
-    closed: Collection[Road] = ()
+    closed: Collection[MatchedBy] = ()
     """ways that are not tried: a preflight has found that they do not work"""
 
 
@@ -105,7 +105,7 @@ class Matches:
 
     tokens: dict[str, str] = field(default_factory=dict, repr=False)
     """the token of each conversation's session"""
-    roads: dict[str, Road] = field(default_factory=dict)
+    matched_by: dict[str, MatchedBy] = field(default_factory=dict)
     strangers: set[str] = field(default_factory=set)
     """conversations of this run by their attributes that belong to no session in the ledger"""
     refused: dict[str, str] = field(default_factory=dict)
@@ -113,10 +113,10 @@ class Matches:
     looked_up: Counter[str] = field(default_factory=Counter)
     """how often each token's message was looked up"""
 
-    def add(self, conversation: str, token: str, road: Road) -> None:
+    def add(self, conversation: str, token: str, way: MatchedBy) -> None:
         """Add a conversation that was found; the first way in which it was found counts."""
         self.tokens.setdefault(conversation, token)
-        self.roads.setdefault(conversation, road)
+        self.matched_by.setdefault(conversation, way)
 
     def ask(self, what: str, question: Callable[[], T], otherwise: T) -> T:
         """The answer to a question; ``otherwise`` if it was refused (the refusal is noted).
@@ -151,7 +151,7 @@ def match(
     """
     api, span, closed = search.api, search.span, search.closed
     all_of_them = list(sessions)
-    certain = [one for one in all_of_them if one.message_id and Road.MESSAGE not in closed]
+    certain = [one for one in all_of_them if one.message_id and MatchedBy.MESSAGE not in closed]
     if len(all_of_them) <= FEW:
         _by_message(matches, certain, api)
     ours: dict[str, Tagged] = {}
@@ -160,7 +160,7 @@ def match(
     def no_end() -> None:
         matches.refused[what] = "the service's list of them has no end: some may be missing"
 
-    if Road.ATTRIBUTES not in closed:
+    if MatchedBy.ATTRIBUTES not in closed:
         ours = matches.ask(
             what,
             lambda: conversations_of_run(
@@ -172,19 +172,19 @@ def match(
     for conversation, tagged in ours.items():
         session = by_tag.get(tagged.guest)
         if session is not None:
-            matches.add(conversation, session.token, Road.ATTRIBUTES)
+            matches.add(conversation, session.token, MatchedBy.ATTRIBUTES)
         elif conversation not in matches.tokens:
             matches.strangers.add(conversation)
     matched = set(matches.tokens.values())
     missing = {journey_id(one.token): one for one in all_of_them if one.token not in matched}
-    if missing and Road.JOURNEY not in closed:
+    if missing and MatchedBy.JOURNEY not in closed:
         for seen in matches.ask(
             "conversations by their journey ids",
             lambda: list(conversations_of_guests(api, list(missing), span.start, span.end)),
             list[Seen](),
         ):
             if (session := missing.get(seen.journey)) is not None:
-                matches.add(seen.id, session.token, Road.JOURNEY)
+                matches.add(seen.id, session.token, MatchedBy.JOURNEY)
     matched = set(matches.tokens.values())
     rest = [one for one in certain if one.token not in matched and (thorough or one.leftover)]
     rest.sort(key=lambda one: not one.leftover)
@@ -194,7 +194,11 @@ def match(
 
 def _by_message(matches: Matches, sessions: list[Spoken], api: PlatformApi) -> None:
     what = "conversations by their messages"
-    known = {token for key, token in matches.tokens.items() if matches.roads[key] is Road.MESSAGE}
+    known = {
+        token
+        for key, token in matches.tokens.items()
+        if matches.matched_by[key] is MatchedBy.MESSAGE
+    }
     for one in sessions:
         if matches.looked_up[one.token] >= TRIES or one.token in known:
             continue
@@ -205,7 +209,7 @@ def _by_message(matches: Matches, sessions: list[Spoken], api: PlatformApi) -> N
         if what in matches.refused:
             return  # it will be forbidden for all the others too
         if conversation is not None:
-            matches.add(conversation, one.token, Road.MESSAGE)
+            matches.add(conversation, one.token, MatchedBy.MESSAGE)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -358,7 +362,7 @@ class _Looks:
         self._search, self._api = search, search.api
         self._start, self._end = search.span.start, search.span.end
         self._matches = Matches()
-        self._settled: dict[str, Standing] = {}
+        self._settled: dict[str, ConversationState] = {}
         """conversations that have ended; they stay ended"""
         self._shown: dict[str, Seen] = {}
 
@@ -378,7 +382,7 @@ class _Looks:
             cleared_in_ledger=sum(
                 bool(row[6]) and row[2] == Stage.CLEARED for row in self._rows.values()
             ),
-            matched=Counter(str(road) for road in matches.roads.values()),
+            matched=Counter(str(way) for way in matches.matched_by.values()),
         )
         self._look_at_open(audit)
         self._check_run_conversations(audit, thorough=thorough)
@@ -428,37 +432,37 @@ class _Looks:
         self._shown |= {one.id: one for one in matches.ask_by_id(self._search, pending)}
         left = LOOKUPS
         for conversation in sorted(ids, key=self._is_over_in_ledger):
-            standing = self._settled.get(conversation)
-            if standing is None:
+            state = self._settled.get(conversation)
+            if state is None:
                 wanted = thorough or not self._is_over_in_ledger(conversation)
-                standing = self._standing(conversation, direct=wanted and left > 0)
+                state = self._state_of(conversation, direct=wanted and left > 0)
                 left -= wanted
-                if standing.over:
-                    self._settled[conversation] = standing
-            self._note(audit, conversation, standing)
+                if state.over:
+                    self._settled[conversation] = state
+            self._note(audit, conversation, state)
 
-    def _standing(self, conversation: str, *, direct: bool) -> Standing:
+    def _state_of(self, conversation: str, *, direct: bool) -> ConversationState:
         seen = self._shown.get(conversation)
-        if seen is not None and seen.standing.over:
-            return seen.standing
-        now = standing_now(self._api, conversation) if direct else Standing.UNKNOWN
-        if now is Standing.UNKNOWN and seen is not None:
-            return seen.standing  # an older state, the best known: open
+        if seen is not None and seen.state.over:
+            return seen.state
+        now = state_now(self._api, conversation) if direct else ConversationState.UNKNOWN
+        if now is ConversationState.UNKNOWN and seen is not None:
+            return seen.state  # an older state, the best known: open
         return now
 
     def _is_over_in_ledger(self, conversation: str) -> bool:
         token = self._matches.tokens.get(conversation)
         return token is not None and self._rows[token][2] in OVER
 
-    def _note(self, audit: Audit, conversation: str, standing: Standing) -> None:
-        if standing is Standing.WRAP_UP:
+    def _note(self, audit: Audit, conversation: str, state: ConversationState) -> None:
+        if state is ConversationState.WRAP_UP:
             audit.wrap_up += 1
-        if standing.over:
+        if state.over:
             return
         token = self._matches.tokens.get(conversation)
         row = None if token is None else self._rows[token]
         seen = self._shown.get(conversation)
-        unknown = standing is Standing.UNKNOWN
+        unknown = state is ConversationState.UNKNOWN
         finding = Finding(
             conversation_id=conversation,
             token=f"{row[1][:8]}…" if row else "",

@@ -24,7 +24,7 @@ from harness.judge.reading import bring_up_to_date
 from harness.platform_api.client import Credentials, Places, PlatformApi
 from harness.platform_api.conversations import observe
 from harness.preflight.stamp import Learned
-from harness.reconcile.audit import Road, Search, Span
+from harness.reconcile.audit import MatchedBy, Search, Span
 from harness.rundir.layout import SIGN_INS, RunDirectory, read_json, read_start, write_start
 from harness.transport.dial import why_not
 from harness.units import parse_iso
@@ -68,16 +68,16 @@ def learned_of(directory: Path) -> Learned:
     return Learned.of(read_start(directory).get("learned"))
 
 
-def closed_roads(learned: Learned) -> frozenset[Road]:
+def failed_ways(learned: Learned) -> frozenset[MatchedBy]:
     """The ways to find a conversation that did not work in a preflight."""
-    roads = {
-        Road.MESSAGE: learned.message_leads,
-        Road.ATTRIBUTES: learned.search_shown,
-        Road.JOURNEY: learned.journey_shown,
+    ways = {
+        MatchedBy.MESSAGE: learned.message_leads,
+        MatchedBy.ATTRIBUTES: learned.search_shown,
+        MatchedBy.JOURNEY: learned.journey_shown,
     }
-    closed = frozenset(road for road, leads in roads.items() if leads is False)
+    closed = frozenset(way for way, leads in ways.items() if leads is False)
     # If none worked then, all are tried: that may have been a temporary failure.
-    return frozenset() if len(closed) == len(roads) else closed
+    return frozenset() if len(closed) == len(ways) else closed
 
 
 def credentials_of(directory: Path, environment: Mapping[str, str] = ENVIRONMENT) -> Credentials:
@@ -161,7 +161,7 @@ def open_search(directory: Path, *, api_url: str | None, login_url: str | None) 
     written = platform_of(directory).get("api_url")
     places = Places.of(target, api_url or written or None, login_url)
     with closing(PlatformApi.towards(target, credentials, places)) as api:
-        closed = closed_roads(learned_of(directory))
+        closed = failed_ways(learned_of(directory))
         yield Search(api, directory.name, span_of(directory), closed)
 
 

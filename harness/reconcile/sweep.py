@@ -56,9 +56,9 @@ from harness.ledger.reader import (
 from harness.measure.recorder import Recorder
 from harness.platform_api.client import PlatformApi
 from harness.platform_api.conversations import (
-    Standing,
+    ConversationState,
     disconnect,
-    standing_now,
+    state_now,
 )
 from harness.reconcile.audit import Matches, Search, Spoken, match
 from harness.reconcile.platform import (
@@ -379,7 +379,7 @@ def sweep_by_platform(
     conversations: dict[str, list[str]] = {}
     for conversation, token in matches.tokens.items():
         conversations.setdefault(token, []).append(conversation)
-    states: dict[str, Standing] = {}
+    states: dict[str, ConversationState] = {}
     waiting: dict[str, Leftover] = {}
     for leftover in leftovers:
         ours = conversations.get(leftover.token, [])
@@ -410,7 +410,7 @@ def sweep_by_platform(
             break
         time.sleep(min(LOOK_AGAIN_S, max(0.01, (deadline - monotonic_ns()) / 1e9)))
     for token in waiting:
-        is_open = any(states[one] is Standing.OPEN for one in conversations[token])
+        is_open = any(states[one] is ConversationState.OPEN for one in conversations[token])
         outcomes[Disconnect.STILL_OPEN if is_open else Disconnect.NOT_TOLD] += 1
     return outcomes
 
@@ -427,14 +427,16 @@ def _refusal(api: PlatformApi, conversations: list[str]) -> str:
     return ""
 
 
-def _look_again(search: Search, states: dict[str, Standing], conversations: list[str]) -> None:
+def _look_again(
+    search: Search, states: dict[str, ConversationState], conversations: list[str]
+) -> None:
     """Update the states of those that have not ended: from the conversation itself or, if that may
     not be read, from analytics."""
     pending = [one for one in conversations if one not in states or not states[one].over]
-    states |= {one: standing_now(search.api, one) for one in pending}
-    hidden = [one for one in pending if states[one] is Standing.UNKNOWN]
+    states |= {one: state_now(search.api, one) for one in pending}
+    hidden = [one for one in pending if states[one] is ConversationState.UNKNOWN]
     if hidden:
-        states |= {seen.id: seen.standing for seen in Matches().ask_by_id(search, hidden)}
+        states |= {seen.id: seen.state for seen in Matches().ask_by_id(search, hidden)}
 
 
 TELL_EVERY_S = 5.0

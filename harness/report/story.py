@@ -519,7 +519,7 @@ def notices(record: RunRecord) -> list[str]:
     if refused := record.how.refused_messages:
         kinds = ", ".join(f"{count_text(many)} {why}" for why, many in sorted(refused.items()))
         lines.append(f"The master's port refused messages: {kinds}.")
-    lines += [f"Turned away: {why}." for why in record.how.sent_home]
+    lines += [f"Turned away: {why}." for why in record.how.dismissed_workers]
     for worker, ahead_s in record.how.clocks.items():
         way = "ahead of" if ahead_s > 0 else "behind"
         lines.append(

@@ -350,7 +350,7 @@ class How(Part):
     """Each ``rule`` of guard or merge that was overridden, what it ``said``, and the ``reason``."""
     refused_messages: dict[str, int] = Field(default_factory=dict)
     """What came in at the master's port and was not taken, by why."""
-    sent_home: list[str] = Field(default_factory=list)
+    dismissed_workers: list[str] = Field(default_factory=list)
     """Workers that came in during the run and could not take part, and why."""
     clocks: dict[str, FiniteFloat] = Field(default_factory=dict)
     """Seconds by which a worker's clock was ahead of the master's; its times are corrected."""

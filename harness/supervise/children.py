@@ -25,7 +25,7 @@ import orjson
 from harness.config.run_config import OVER, RATE, SEARCH, SEED, SETTINGS, child_environment
 from harness.errors import ConfigError
 from harness.foreign import check_file
-from harness.machine import IN_ORDER, Lifeline, deferred_stops, handling, heeded, killed_by
+from harness.machine import IN_ORDER, Lifeline, deferred_stops, handled_signals, handling, killed_by
 from harness.rundir.layout import RunDirectory, left_sentence, writing
 from harness.streams import plain_line
 from harness.supervise.parameters import playable
@@ -291,7 +291,7 @@ class Stages:
         self._locust: subprocess.Popen[bytes] | None = None
         self._run_dir = run_dir
         self._say = say
-        self._handling = handling(dict.fromkeys(heeded(), self._on_signal))
+        self._handling = handling(dict.fromkeys(handled_signals(), self._on_signal))
         self._first = signal.SIGTERM
         self.stops = 0
 

@@ -30,8 +30,8 @@ from harness.config.run_config import (
 from harness.errors import ConfigError, ExitCode, HarnessError
 from harness.machine import (
     deferred_stops,
+    handled_signals,
     handling,
-    heeded,
     interrupted_quietly,
     signal_when_orphaned,
 )
@@ -54,7 +54,7 @@ GONE_WITHIN_S = 120.0
 no worker waits for longer."""
 
 
-def be_a_worker(args: Namespace) -> NoReturn:
+def run_worker(args: Namespace) -> NoReturn:
     """Be Locust's worker until the master lets go. ``args``: those of ``harness run --worker``."""
     locustfile, script = playable(args.locustfile)
     own = {**parameters_of(args), **script}
@@ -148,7 +148,7 @@ def _look_at(locustfile: Path, environment: dict[str, str]) -> None:
         ) from None
 
 
-def come_again(args: Namespace) -> int:
+def work_for_each_run(args: Namespace) -> int:
     """A worker of one run after the other, each a process of its own; until none begins in time."""
     host, port = read_place(args.master)
     within_s = seconds(args.within, "--within")
@@ -161,7 +161,7 @@ def come_again(args: Namespace) -> int:
         if lives:
             lives[-1].send_signal(number)
 
-    with handling(dict.fromkeys(heeded(), hand_on)):
+    with handling(dict.fromkeys(handled_signals(), hand_on)):
         while True:
             began_ns, began_s = monotonic_ns(), wall_ns() / 1e9
             with deferred_stops():

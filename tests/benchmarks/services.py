@@ -284,7 +284,7 @@ def _hold(
         begin_s, end_s = seen.begin_s, seen.next_s
     shown = shows(begin_s, end_s, min(1.0, (end_s - begin_s) / holding.longest_s))
     judged = judge_level(
-        [one.standing for one in shown.values()],
+        [one.state for one in shown.values()],
         leftovers_growing=False,
         generator_healthy=True,
         held_back=False,

@@ -11,9 +11,9 @@ from harness.config.guard import (
     Rule,
     Stamp,
     drain_s,
+    not_overridden,
     parse_overrides,
     refusals,
-    standing,
     stop_by,
     window_end,
 )
@@ -145,7 +145,7 @@ def test_a_refusal_says_what_is_so() -> None:
 
 def test_overrides_are_one_by_one_and_need_a_reason() -> None:
     refused = refusals(replace(REAL, approval=""), INTENT, now=MIDNIGHT, preflight=None)
-    left = standing(refused, parse_overrides(["approval=told by phone"]))
+    left = not_overridden(refused, parse_overrides(["approval=told by phone"]))
     assert [refusal.rule for refusal in left] == [Rule.PREFLIGHT]
     for bad in ("approval", "approval=", "all=because", "=x"):
         with pytest.raises(ConfigError, match="RULE=REASON"):
@@ -164,4 +164,4 @@ def test_a_story_that_breaks_a_limit_is_refused_and_can_be_overridden() -> None:
     refused = refusals(REAL, intent, now=MIDNIGHT, preflight=stamp())
     assert [refusal.rule for refusal in refused] == [Rule.LIMITS]
     assert "9 messages in a second" in refused[0].why
-    assert standing(refused, parse_overrides(["limits=agreed by phone"])) == ()
+    assert not_overridden(refused, parse_overrides(["limits=agreed by phone"])) == ()

@@ -150,7 +150,7 @@ def test_who_waits_has_not_begun() -> None:
     gevent.joinall(slots, timeout=5, raise_error=True)
 
 
-def test_free_slots_are_sent_home_a_few_at_a_time() -> None:
+def test_free_slots_are_ended_a_few_at_a_time() -> None:
     """A spike has slots by the thousand: guests in session need their turns of the loop."""
     dispatcher = Dispatcher(open_workload(per_s=0.01))
     slots, portions, last = slots_at(dispatcher, 1000, []), [], 0
@@ -167,12 +167,12 @@ def test_free_slots_are_sent_home_a_few_at_a_time() -> None:
             last = gone
     finally:
         sys.setswitchinterval(interval_s)
-    dispatcher.sent_home()
+    dispatcher.await_ended()
     assert max(portions) <= 50
 
 
 @pytest.mark.parametrize("limit", [{"max_per_s": 0.01}, {"max_sessions": 1}])
-def test_slots_that_are_held_back_are_sent_home_a_few_at_a_time(limit: dict[str, Any]) -> None:
+def test_slots_that_are_held_back_are_ended_a_few_at_a_time(limit: dict[str, Any]) -> None:
     dispatcher, came = Dispatcher(None, **limit), []
     slots = slots_at(dispatcher, 1000, came, stay_s=60)
     assert len(came) == 1

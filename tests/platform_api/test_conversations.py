@@ -16,7 +16,7 @@ from harness.platform_api import conversations
 from harness.platform_api.client import organisation_limits
 from harness.platform_api.conversations import (
     RUN_ATTRIBUTE,
-    Standing,
+    ConversationState,
     cleared_total,
     conversation_of_message,
     conversations_by_id,
@@ -25,8 +25,8 @@ from harness.platform_api.conversations import (
     disconnect,
     observe,
     open_conversations,
-    standing_now,
-    where_allowed,
+    result_or_none,
+    state_now,
 )
 from harness.protocol.requests import journey_id
 
@@ -50,7 +50,7 @@ def test_all_pages_of_what_is_open(world: Simulated) -> None:
     assert {tagged.guest for tagged in ours.values()} == tags
     seen = {one.id: one for one in open_conversations(api, *SPAN)}
     assert ours.keys() <= seen.keys()
-    assert {seen[one].standing for one in ours} == {Standing.OPEN}
+    assert {seen[one].state for one in ours} == {ConversationState.OPEN}
     api.close()
 
 
@@ -60,15 +60,15 @@ def test_guests_lead_to_their_conversations_ended_or_not(world: Simulated) -> No
     ended.clear()
     api = world.api()
     found = {
-        one.journey: one.standing
+        one.journey: one.state
         for one in conversations_of_guests(
             api, [*map(journey_id, [*tokens, ended.token]), "nobody"], *SPAN
         )
     }
     over = journey_id(ended.token)
     assert found.keys() == {*map(journey_id, tokens), over}
-    assert found[over] is Standing.ENDED
-    assert {found[journey_id(token)] for token in tokens} == {Standing.OPEN}
+    assert found[over] is ConversationState.ENDED
+    assert {found[journey_id(token)] for token in tokens} == {ConversationState.OPEN}
     assert list(conversations_of_guests(api, [], *SPAN)) == []
     api.close()
 
@@ -77,10 +77,10 @@ def test_only_a_refusal_is_taken_for_no_answer() -> None:
     def refuse(status: int) -> str:
         raise PlatformApiError(status, "code", "text")
 
-    assert where_allowed(lambda: "found") == "found"
-    assert where_allowed(refuse, 403) is None
+    assert result_or_none(lambda: "found") == "found"
+    assert result_or_none(refuse, 403) is None
     with pytest.raises(PlatformApiError):
-        where_allowed(refuse, 500)
+        result_or_none(refuse, 500)
 
 
 def test_a_message_leads_to_its_conversation(world: Simulated) -> None:
@@ -98,11 +98,11 @@ def test_disconnecting_ends_it(world: Simulated) -> None:
     Guest(world, run_id)
     api = world.api()
     (conversation,) = conversations_of_run(api, run_id, *SPAN)
-    assert standing_now(api, conversation) is Standing.OPEN
+    assert state_now(api, conversation) is ConversationState.OPEN
     disconnect(api, conversation)
-    assert standing_now(api, conversation) is Standing.ENDED
+    assert state_now(api, conversation) is ConversationState.ENDED
     assert conversation not in {one.id for one in open_conversations(api, *SPAN)}
-    assert standing_now(api, str(uuid.uuid4())) is Standing.UNKNOWN
+    assert state_now(api, str(uuid.uuid4())) is ConversationState.UNKNOWN
     api.close()
 
 
@@ -114,9 +114,9 @@ def test_a_guest_who_has_left_an_agent_in_wrap_up_is_gone(world: Simulated) -> N
     seen = {one.id: one for one in open_conversations(api, *SPAN)}
     assert seen[conversation].agent
     guest.clear()
-    assert standing_now(api, conversation) is Standing.WRAP_UP
+    assert state_now(api, conversation) is ConversationState.WRAP_UP
     after = {one.id: one for one in open_conversations(api, *SPAN)}
-    assert conversation not in after or after[conversation].standing is Standing.WRAP_UP
+    assert conversation not in after or after[conversation].state is ConversationState.WRAP_UP
     api.close()
 
 
@@ -148,10 +148,10 @@ def test_an_external_guest_is_a_guest(view: str) -> None:
         over.clear()
         api = world.api()
         found = {one.guest: key for key, one in conversations_of_run(api, "r", *SPAN).items()}
-        assert standing_now(api, found[open_one.tag]) is Standing.OPEN
-        assert standing_now(api, found[over.tag]) is Standing.ENDED
+        assert state_now(api, found[open_one.tag]) is ConversationState.OPEN
+        assert state_now(api, found[over.tag]) is ConversationState.ENDED
         seen = {one.id: one for one in conversations_by_id(api, list(found.values()), *SPAN)}
-        assert seen[found[open_one.tag]].standing is Standing.OPEN
+        assert seen[found[open_one.tag]].state is ConversationState.OPEN
         assert seen[found[open_one.tag]].gone is None
         assert seen[found[over.tag]].gone is not None
         assert (seen[found[over.tag]].cleared, cleared_total(api, *SPAN)) == (True, 1)
@@ -223,7 +223,7 @@ def test_without_its_guest_nobody_knows_how_a_conversation_stands() -> None:
             return {"participants": [{"purpose": "agent", "endTime": "2026-11-28T01:02:03Z"}]}
 
     api: Any = Shown()
-    assert standing_now(api, "c") is Standing.UNKNOWN
+    assert state_now(api, "c") is ConversationState.UNKNOWN
 
 
 def found_by(cursor: str, *ids: str) -> dict[str, Any]:
@@ -294,7 +294,7 @@ def test_whatever_the_service_says_nothing_but_its_own_error_is_raised(answer: A
         lambda api: list(conversations_by_id(api, ["x"], *SPAN)),
         lambda api: conversations_of_run(api, "r", *SPAN),
         lambda api: conversation_of_message(api, "m/../x"),
-        lambda api: standing_now(api, "x"),
+        lambda api: state_now(api, "x"),
         lambda api: observe(api, queues=["x"], flows=["y"]),
         lambda api: cleared_total(api, *SPAN),
         organisation_limits,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sessions import Simulated, terms_of
 
-from harness.platform_api.conversations import Standing
+from harness.platform_api.conversations import ConversationState
 from harness.preflight.checks import Status, check_operator_view
 from harness.preflight.stamp import Learned
 from harness.preflight.trial import OperatorView, Patience, try_one_guest
@@ -33,13 +33,13 @@ def look(
 
 def status_of(view: OperatorView, *, within_s: float = 10.0) -> dict[str, Status]:
     learned, refused = Learned(**view.learned), sorted(view.refused)
-    found = check_operator_view(learned, view.standing, refused=refused, within_s=within_s)
+    found = check_operator_view(learned, view.state, refused=refused, within_s=within_s)
     return {check.name: check.status for check in found}
 
 
 def test_everything_is_shown(tmp_path: Path) -> None:
     view, found = look(tmp_path, "--knob", "attribute_prefix=context.")
-    assert view.standing is Standing.ENDED
+    assert view.state is ConversationState.ENDED
     assert (found["message_leads"], found["search_shown"], found["journey_shown"]) == (True,) * 3
     assert found["attribute_prefix"] == "context."
     assert (found["purpose_direct"], found["purpose_search"]) == ("customer", "customer")
@@ -58,14 +58,14 @@ def test_external_in_one_view_and_a_lag(tmp_path: Path) -> None:
 
 def test_without_the_direct_view_analytics_proves_the_end(tmp_path: Path) -> None:
     view, found = look(tmp_path, "--knob", "direct_view=missing")
-    assert (found["direct_shown"], view.standing) == (False, Standing.ENDED)
+    assert (found["direct_shown"], view.state) == (False, ConversationState.ENDED)
     assert status_of(view)["proved outside"] is Status.OK
 
 
 def test_what_is_not_shown_is_not_proved(tmp_path: Path) -> None:
     options = ("--knob", "direct_view=missing", "--knob", "platform_lag_s=3600")
     view, found = look(tmp_path, *options, "--knob", "search_lag_s=3600", within_s=0.5)
-    assert view.standing is Standing.UNKNOWN
+    assert view.state is ConversationState.UNKNOWN
     told = status_of(view, within_s=0.5)
     assert (told["proved outside"], told["analytics"]) == (Status.WARN, Status.WARN)
     assert found["search_shown"] is False
@@ -73,7 +73,7 @@ def test_what_is_not_shown_is_not_proved(tmp_path: Path) -> None:
 
 def test_a_conversation_that_goes_on_after_clear_fails(tmp_path: Path) -> None:
     view, _ = look(tmp_path, "--knob", "conversation_end_lag_s=60", within_s=0.5)
-    assert view.standing is Standing.OPEN
+    assert view.state is ConversationState.OPEN
     assert status_of(view, within_s=0.5)["proved outside"] is Status.FAIL
 
 
@@ -82,4 +82,4 @@ def test_what_lags_is_no_word_that_it_is_open(tmp_path: Path) -> None:
     options = ("--knob", "direct_view=missing", "--knob", "platform_lag_s=3")
     view, found = look(tmp_path, *options, within_s=1.5)
     assert found.get("analytics_ends_s") is None
-    assert view.standing is Standing.UNKNOWN
+    assert view.state is ConversationState.UNKNOWN

@@ -78,7 +78,7 @@ def test_nothing_open_is_clean_at_the_first_look(world: Simulated, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("few", "shown", "prefix", "road"),
+    ("few", "shown", "prefix", "way"),
     [
         (200, "true", "", "message id"),
         (0, "true", "", "attributes"),
@@ -93,7 +93,7 @@ def test_each_road_leads_to_the_conversations(
     few: int,
     shown: str,
     prefix: str | None,
-    road: str,
+    way: str,
 ) -> None:
     set_few(monkeypatch, few)
     knobs = ("--knob", f"journey_shown={shown}", "--knob", f"attribute_prefix={prefix or ''}")
@@ -106,7 +106,7 @@ def test_each_road_leads_to_the_conversations(
         found = ask(world, tmp_path, run_id)
     assert [one.token for one in found.leftovers] == [f"{left.token[:8]}…"]
     assert [one.token for one in found.cleared_yet_open] == [f"{forged.token[:8]}…"]
-    assert found.matched == {road: 3}
+    assert found.matched == {way: 3}
     assert (found.visible, found.certain) == (3, True)
 
 

@@ -11,8 +11,8 @@ from sessions import Guest, Simulated
 from harness.ledger.ledger import Stage
 from harness.ledger.reader import Row
 from harness.platform_api.conversations import (
+    ConversationState,
     Seen,
-    Standing,
     conversations_by_id,
     conversations_of_run,
 )
@@ -51,7 +51,7 @@ def test_a_planted_lag_is_measured_from_the_proof() -> None:
 
 def seen(number: int, gone: str) -> Seen:
     at = datetime.fromisoformat(gone) if gone else None
-    return Seen(id=str(number), standing=Standing.ENDED, gone=at)
+    return Seen(id=str(number), state=ConversationState.ENDED, gone=at)
 
 
 def test_what_ended_before_the_proof_counts_as_no_lag_and_what_is_not_shown_not_at_all() -> None:

@@ -10,11 +10,11 @@ from rich.console import Console
 from harness.config.target import parse_target
 from harness.errors import ConfigError
 from harness.preflight.stamp import Learned
-from harness.reconcile.audit import Road
+from harness.reconcile.audit import MatchedBy
 from harness.reconcile.platform import (
     AFTER,
     MARGIN,
-    closed_roads,
+    failed_ways,
     learned_of,
     long_enough_s,
     note_afterwards,
@@ -38,13 +38,13 @@ def test_a_run_says_where_its_guests_went_and_when(tmp_path: Path) -> None:
 
 
 def test_roads_that_lead_nowhere_are_known_from_a_preflight(tmp_path: Path) -> None:
-    assert closed_roads(learned_of(tmp_path)) == frozenset()
+    assert failed_ways(learned_of(tmp_path)) == frozenset()
     some = Learned(message_leads=True, search_shown=False, analytics_ends_s=40)
     write_start(tmp_path, learned=asdict(some))
     assert learned_of(tmp_path) == some
-    assert closed_roads(some) == {Road.ATTRIBUTES}
+    assert failed_ways(some) == {MatchedBy.ATTRIBUTES}
     none = Learned(message_leads=False, search_shown=False, journey_shown=False)
-    assert closed_roads(none) == frozenset()  # all are tried again
+    assert failed_ways(none) == frozenset()  # all are tried again
 
 
 def test_a_service_that_was_seen_to_lag_is_asked_for_longer() -> None:

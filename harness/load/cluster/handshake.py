@@ -5,7 +5,7 @@ can carry. The master sends it the run's parameters, including the seed: if the 
 locustfile with others, it restarts with the master's. Before the run, or when a worker joins later,
 the master sends the run's options. The worker answers with the target, terms, CA, sign-ins, scripts
 and own modules that result from them, or why it can't use them. If they differ before the run, the
-run is refused; a worker that joins later is sent home before it has opened anything, and the run is
+run is refused; a worker that joins later is dismissed before it has opened anything, and the run is
 not disturbed.
 
 Each second the worker asks for the master's time, so that its measurements have the master's time.
@@ -189,7 +189,7 @@ def _differences(
 
 
 class Handshake:
-    """The master's list of the workers that are here, and of those that it has sent home."""
+    """The master's list of the workers that are here, and of those that it has dismissed."""
 
     def __init__(self, runner: MasterRunner, own: Callable[[], dict[str, Any]]) -> None:
         self._runner = runner
@@ -203,8 +203,8 @@ class Handshake:
         """the master's own facts of the options, while a run goes on"""
         self._here_at_start: set[str] = set()
         """workers that were here when the run began"""
-        self.sent_home: dict[str, str] = {}
-        """workers that were sent home (Locust's id → why); they take no part in the run"""
+        self.dismissed: dict[str, str] = {}
+        """dismissed workers (Locust's id → why); they take no part in the run"""
         self.clocks: dict[str, float] = {}
         """seconds by which a worker's clock is ahead, if that is much"""
         self.no_room_because = ""
@@ -337,7 +337,7 @@ class Handshake:
         if self.no_room_because:
             problems.append(f"worker {worker} can't join: {self.no_room_because}")
         if problems:
-            self._send_home(worker, problems)
+            self._dismiss_worker(worker, problems)
         else:
             self._runner.send_message(CHECK, self._options, worker)
 
@@ -347,14 +347,14 @@ class Handshake:
         if self._own_facts is None or worker in self._here_at_start:
             return
         if problems := compare_facts(worker, self._facts[worker], self._own_facts):
-            self._send_home(worker, problems)
+            self._dismiss_worker(worker, problems)
         else:
             self._tell_versions(worker, self._hellos.get(worker, {}), self._describe())
             self._runner.send_message(WELCOME, {"problems": []}, worker)
 
-    def _send_home(self, worker: str, problems: list[str]) -> None:
-        self.sent_home[worker] = "; ".join(problems)
-        LOG.warning("sent home: %s", self.sent_home[worker])
+    def _dismiss_worker(self, worker: str, problems: list[str]) -> None:
+        self.dismissed[worker] = "; ".join(problems)
+        LOG.warning("dismissed: %s", self.dismissed[worker])
         self._runner.send_message(WELCOME, {"problems": problems}, worker)
         gevent.spawn_later(LEAVES_WITHIN_S, self._make_leave, worker)
 
@@ -374,7 +374,7 @@ class Handshake:
         """The answer to a worker's question for the master's time."""
         answer = {"asked_ns": question["asked_ns"], "wall_ns": wall_ns()}
         ahead_s = question["ahead_ns"] / 1e9
-        if abs(ahead_s) > OFF_S and worker not in self.sent_home:
+        if abs(ahead_s) > OFF_S and worker not in self.dismissed:
             if worker not in self.clocks:
                 way = "ahead of" if ahead_s > 0 else "behind"
                 LOG.warning(

@@ -30,8 +30,8 @@ LOST_AFTER_NS = 5_000_000_000
 class Shares:
     """The master's side."""
 
-    def __init__(self, runner: MasterRunner, sent_home: Collection[str] = ()) -> None:
-        self._sent_home = sent_home
+    def __init__(self, runner: MasterRunner, dismissed: Collection[str] = ()) -> None:
+        self._dismissed = dismissed
         self._runner = runner
         self._schedule: Schedule | None = None
         self._directory: Path | None = None
@@ -120,7 +120,7 @@ class Shares:
 
     def note_question(self, worker: str, name: str) -> bool:
         """A worker asks for its share; returns whether it gets one."""
-        if self._schedule is None or worker in self._sent_home:
+        if self._schedule is None or worker in self._dismissed:
             return False
         self._last_question_ns[worker] = monotonic_ns()
         self._names[worker] = name

@@ -422,10 +422,10 @@ class _Copy:
 class Copies:
     """The master's side: copies for each worker whose own files are not in the run's directory."""
 
-    def __init__(self, sent_home: Collection[str] = ()) -> None:
+    def __init__(self, dismissed: Collection[str] = ()) -> None:
         self.on_taken: Callable[[str, dict[str, Any]], None] = lambda *_: None
         """called with a worker (Locust's id) and its answer, when its batch is on disk"""
-        self._sent_home = sent_home
+        self._dismissed = dismissed
         self._directory: Path | None = None
         self._copies: dict[str, _Copy | None] = {}
         self._last: dict[str, int] = {}
@@ -489,7 +489,7 @@ class Copies:
         if self._directory is None or self._thread is None:
             return
         answer = {"worker": worker, "number": number}
-        if batch["run"] not in ("", self._directory.name) or node_id in self._sent_home:
+        if batch["run"] not in ("", self._directory.name) or node_id in self._dismissed:
             return self._answer(node_id, answer, here=True)
         if self._owners.setdefault(worker, node_id) != node_id:
             self._refuse(node_id, answer, f"two workers call themselves {plain(worker)}")

@@ -30,9 +30,9 @@ class Barrier:
     waits half a second, and leaves while they are still clearing.
     """
 
-    def __init__(self, runner: MasterRunner, sent_home: Collection[str] = ()) -> None:
+    def __init__(self, runner: MasterRunner, dismissed: Collection[str] = ()) -> None:
         self._runner = runner
-        self._sent_home = sent_home
+        self._dismissed = dismissed
         """Locust's ids of workers that took no part in the run"""
         self._expected: set[str] = set()
         self._missed: set[str] = set()
@@ -62,7 +62,7 @@ class Barrier:
                 self._runner.send_message(DRAIN, None, worker)
             ordered |= waiting
             gevent.sleep(0.05)
-        unanswered = self._expected - self._drained.keys() - set(self._sent_home)
+        unanswered = self._expected - self._drained.keys() - set(self._dismissed)
         if away := self._missed & self._drained.keys():
             who = "1 worker was" if len(away) == 1 else f"{len(away)} workers were"
             self.failures.append(
@@ -88,14 +88,14 @@ class Barrier:
 
     def _here(self) -> set[str]:
         there = {worker.id for worker in self._runner.clients.all if worker.state != "missing"}
-        return there - set(self._sent_home)
+        return there - set(self._dismissed)
 
     def _waiting(self) -> set[str]:
         """The workers that are here, take part and have not answered."""
         return (self._here() & self._expected) - self._drained.keys()
 
     def _on_drained(self, environment: Any, msg: Any) -> None:  # noqa: ARG002 - Locust's form
-        if msg.node_id in self._sent_home:
+        if msg.node_id in self._dismissed:
             return
         self._drained[msg.node_id] = int(msg.data["left"])
         reasons = [safe_quote(why) for why in msg.data.get("failures", ())]
@@ -119,10 +119,10 @@ class MasterNode(Leader):
         self._handshake = Handshake(runner, lambda: describe(environment, self.admission.shape))
         self.admission.handshake = self._handshake
         Handout(runner, environment)  # the runner keeps it, as what answers its message
-        sent_home = self._handshake.sent_home
-        self._barrier = Barrier(runner, sent_home)
-        self._copies = Copies(sent_home)
-        self._shares = Shares(runner, sent_home)
+        dismissed = self._handshake.dismissed
+        self._barrier = Barrier(runner, dismissed)
+        self._copies = Copies(dismissed)
+        self._shares = Shares(runner, dismissed)
         self._barrier.on_leave = self._shares.leave
         self._unanswered: set[str] = set()
         self._reports = Reports(
@@ -235,8 +235,8 @@ class MasterNode(Leader):
             refused["out of sequence"] = self._copies.refused
         if refused:
             self.notes["refused_messages"] = refused
-        if self._handshake.sent_home:
-            self.notes["sent_home"] = sorted(set(self._handshake.sent_home.values()))
+        if self._handshake.dismissed:
+            self.notes["dismissed_workers"] = sorted(set(self._handshake.dismissed.values()))
         if self._handshake.clocks:
             self.notes["clocks"] = dict(self._handshake.clocks)
         many = len(self._unanswered)

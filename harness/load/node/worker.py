@@ -166,7 +166,7 @@ class WorkerNode(Node):
         run.finish()
         behind = False
         if run.shipper is not None:
-            # A worker that was sent home has no sessions: the master does not need its ledger.
+            # A dismissed worker has no sessions: the master does not need its ledger.
             announced = run.ledger.intended > 0
             behind = announced and not run.shipper.flush(within_s=SHIP_LIMIT_S)
         last = {"left": left, "failures": run.failures, "behind": behind}
@@ -239,7 +239,7 @@ class WorkerNode(Node):
             run.finish()  # no guest has been let in yet
         self.runner.send_message("client_stopped", None)
         gevent.sleep(LAST_WORDS_S)
-        os.execve(sys.executable, again_alone(sys.orig_argv), restart_environment(msg.data))
+        os.execve(sys.executable, restart_command(sys.orig_argv), restart_environment(msg.data))
 
     def _on_check(self, environment: Any, msg: Any) -> None:
         """Answer with the facts that result from the master's options on this machine."""
@@ -264,7 +264,7 @@ class WorkerNode(Node):
             self._take_part(run)
 
 
-def again_alone(words: Sequence[str]) -> list[str]:
+def restart_command(words: Sequence[str]) -> list[str]:
     """The command line to restart this process alone: a forked worker must fork no others."""
     arguments, skip = [], False
     for word in words[1:]:

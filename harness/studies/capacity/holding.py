@@ -44,7 +44,7 @@ class Judged(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
-class Standing(StrEnum):
+class ObjectiveState(StrEnum):
     """An objective at a level: by its interval, where there is one."""
 
     MET = "met"
@@ -53,7 +53,7 @@ class Standing(StrEnum):
 
 
 def judge_level(
-    objectives: Sequence[Standing],
+    objectives: Sequence[ObjectiveState],
     *,
     leftovers_growing: bool,
     generator_healthy: bool,
@@ -67,16 +67,16 @@ def judge_level(
     ``held_back`` by anything of ours (arrivals dropped, guests missing). Without ``enough`` guests
     no figure has an interval, however good it looks.
     """
-    if Standing.MISSED in objectives or leftovers_growing:
+    if ObjectiveState.MISSED in objectives or leftovers_growing:
         return Judged.OVER
     if not generator_healthy or held_back or not objectives:
         return Judged.INCONCLUSIVE
-    if Standing.CLOSE in objectives:
+    if ObjectiveState.CLOSE in objectives:
         return Judged.CLOSE if enough else Judged.TOO_FEW
     return Judged.UNDER
 
 
-def standing(estimate: Estimate | Share, limit: float, *, progress: float = 1.0) -> Standing:
+def state_of(estimate: Estimate | Share, limit: float, *, progress: float = 1.0) -> ObjectiveState:
     """An upper limit against a figure's interval; CLOSE where there is none.
 
     ``progress`` is how much of its longest time the level has been held, above 0 up to 1. Looking
@@ -87,15 +87,15 @@ def standing(estimate: Estimate | Share, limit: float, *, progress: float = 1.0)
     if not 0 < progress <= 1:
         raise ConfigError(f"capacity: progress: expected a share above 0 up to 1, got {progress!r}")
     if low is None or figure is None or high is None:
-        return Standing.CLOSE
+        return ObjectiveState.CLOSE
     wider = 1 / sqrt(progress)
     if low > 0:  # a time: its error is a share of it
         low, high = figure * (low / figure) ** wider, figure * (high / figure) ** wider
     else:  # a share, of which next to nothing was seen
         low, high = 0.0, figure + (high - figure) * wider
     if low > limit:
-        return Standing.MISSED
-    return Standing.MET if high < limit else Standing.CLOSE
+        return ObjectiveState.MISSED
+    return ObjectiveState.MET if high < limit else ObjectiveState.CLOSE
 
 
 class Change(StrEnum):
@@ -114,7 +114,7 @@ class Shown:
     high) as shares of the limit; None where these can't be told.
     """
 
-    standing: Standing
+    state: ObjectiveState
     reading: Reading | None = None
     of_limit: tuple[float, float, float] | None = None
 
@@ -168,7 +168,7 @@ class Look:
 
 
 def show_figure(estimate: Estimate | Share, limit: float, progress: float) -> Shown:
-    """A percentile of a time, or a share of outcomes; ``progress`` as in :func:`standing`."""
+    """A percentile of a time, or a share of outcomes; ``progress`` as in :func:`state_of`."""
     read = read_time if isinstance(estimate, Estimate) else read_share
     low, figure, high = estimate.low, estimate.figure, estimate.high
     of_limit = reading = None
@@ -178,8 +178,8 @@ def show_figure(estimate: Estimate | Share, limit: float, progress: float) -> Sh
         if estimate.error_share:
             # What was stopped early was stopped because of what it showed: it counts for less.
             reading = read(figure, limit, estimate.error_share / progress**0.5)
-    stands = standing(estimate, limit, progress=progress)
-    return Shown(standing=stands, reading=reading, of_limit=of_limit)
+    stands = state_of(estimate, limit, progress=progress)
+    return Shown(state=stands, reading=reading, of_limit=of_limit)
 
 
 def show_errors(share: Share, progress: float) -> Shown | None:
@@ -191,8 +191,8 @@ def show_errors(share: Share, progress: float) -> Shown | None:
     if not share.figure:
         return None
     shown = show_figure(share, MAX_ERROR_SHARE, progress)
-    if shown.standing is Standing.CLOSE and share.figure <= MAX_ERROR_SHARE and progress >= 1:
-        return replace(shown, standing=Standing.MET)
+    if shown.state is ObjectiveState.CLOSE and share.figure <= MAX_ERROR_SHARE and progress >= 1:
+        return replace(shown, state=ObjectiveState.MET)
     return shown
 
 
@@ -213,8 +213,8 @@ def change_between(before: Mapping[str, Shown], after: Mapping[str, Shown]) -> C
             moved = other[0] - one[0]
             if abs(moved) > CHANGE_ERRORS * hypot(one[1], other[1]):
                 changes.add(Change.BETTER if moved < 0 else Change.WORSE)
-        elif {first.standing, then.standing} == {Standing.MET, Standing.MISSED}:
-            changes.add(Change.BETTER if then.standing is Standing.MET else Change.WORSE)
+        elif {first.state, then.state} == {ObjectiveState.MET, ObjectiveState.MISSED}:
+            changes.add(Change.BETTER if then.state is ObjectiveState.MET else Change.WORSE)
     return next((one for one in (Change.WORSE, Change.BETTER) if one in changes), Change.STEADY)
 
 
@@ -263,8 +263,8 @@ def look(
     than ``least_s``.
     """
     shown = shows(begin_s, end_s, min(1.0, (end_s - begin_s) / holding.longest_s))
-    kinds = {one.standing for one in shown.values()}
-    missed, met = Standing.MISSED in kinds, kinds == {Standing.MET}
+    kinds = {one.state for one in shown.values()}
+    missed, met = ObjectiveState.MISSED in kinds, kinds == {ObjectiveState.MET}
     change, clear = Change.STEADY, False
     if not missed or end_s >= holding.settle_s:
         change = change_in(shows, begin_s, end_s)

@@ -39,9 +39,9 @@ from harness.studies.capacity.holding import (
     Holding,
     Judged,
     Look,
+    ObjectiveState,
     Shown,
     Shows,
-    Standing,
     judge_level,
     look,
     nearest,
@@ -78,7 +78,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectiveStanding:
+class ObjectiveReading:
     """The state of an objective, its figure in words, and whether the figure has an interval."""
 
     shown: Shown
@@ -146,14 +146,14 @@ class Part:
 
     def objective_intervals(
         self, objectives: Sequence[Objective], verdicts: Mapping[str, str]
-    ) -> dict[str, ObjectiveStanding]:
+    ) -> dict[str, ObjectiveReading]:
         """The state of each objective that can be judged now, by the objective's text.
 
         ``verdicts`` are those of the finished run; they decide objectives without an interval, such
         as counts. Raises ConfigError for a damaged histogram.
         """
         objective_intervals = {
-            one.text: self._standing(one, verdicts.get(one.text, ""))
+            one.text: self._read(one, verdicts.get(one.text, ""))
             for one in objectives
             if one.subject not in GENERATOR_COUNTERS
         }
@@ -164,25 +164,25 @@ class Part:
             objective_intervals[f"{operation} errors <= {MAX_ERROR_SHARE:.0%}"] = errors
         return {text: one for text, one in objective_intervals.items() if one is not None}
 
-    def _standing(self, objective: Objective, verdict: str) -> ObjectiveStanding | None:
+    def _read(self, objective: Objective, verdict: str) -> ObjectiveReading | None:
         """The state of an objective; None if it is not known yet."""
-        nothing: ObjectiveStanding | None = None
+        nothing: ObjectiveReading | None = None
         if objective.op in (Op.LESS, Op.AT_MOST):
             measured = None
             if objective.unit is Unit.MS and objective.percent is not None:
                 measured = self._of_times(objective, objective.percent)
-                still = Shown(standing=Standing.CLOSE)
-                nothing = ObjectiveStanding(still, "nothing was measured", bounded=False)
+                still = Shown(state=ObjectiveState.CLOSE)
+                nothing = ObjectiveReading(still, "nothing was measured", bounded=False)
             elif objective.unit is Unit.SHARE and objective.subject in OPERATIONS:
                 measured = self._of_outcomes(objective)
             if measured is not None:
                 return measured
         if verdict in ("", Verdict.NO_DATA):
             return nothing
-        stands = Standing.MET if verdict == Verdict.PASS else Standing.MISSED
-        return ObjectiveStanding(Shown(standing=stands), verdict)
+        stands = ObjectiveState.MET if verdict == Verdict.PASS else ObjectiveState.MISSED
+        return ObjectiveReading(Shown(state=stands), verdict)
 
-    def _errors_of(self, operation: str, limited: Collection[str]) -> ObjectiveStanding | None:
+    def _errors_of(self, operation: str, limited: Collection[str]) -> ObjectiveReading | None:
         """The errors of an operation that no objective limits; None if there are none."""
         if "errors" in limited:
             return None
@@ -192,9 +192,9 @@ class Part:
         if shown is None:
             return None
         how = "refused with 429" if most is Outcome.RATE_LIMITED else str(most).replace("_", " ")
-        return ObjectiveStanding(shown, _share_text(share, f" {how}"))
+        return ObjectiveReading(shown, _share_text(share, f" {how}"))
 
-    def _of_times(self, objective: Objective, percent: float) -> ObjectiveStanding | None:
+    def _of_times(self, objective: Objective, percent: float) -> ObjectiveReading | None:
         """A percentile over all attempts: one that never ended ranks above all that did."""
         kind, operation = objective.kind or Kind.SERVICE, objective.subject
         came, never = self._tried_by_second(operation, corrected=kind is Kind.CORRECTED)
@@ -217,17 +217,17 @@ class Part:
             figure += f" ({estimate.low:,.0f} to {estimate.high:,.0f})"
         else:
             figure += ", too few to tell"
-        return ObjectiveStanding(
+        return ObjectiveReading(
             show_figure(estimate, objective.limit, self.progress), figure, estimate.enough
         )
 
-    def _of_outcomes(self, objective: Objective) -> ObjectiveStanding | None:
+    def _of_outcomes(self, objective: Objective) -> ObjectiveReading | None:
         errors = [kind for kind in Outcome if kind is not Outcome.OK]
         kinds = errors if objective.figure == "errors" else [Outcome(objective.figure)]
         share, _ = self._share_of(objective.subject, kinds)
         if share.figure is None:
             return None
-        return ObjectiveStanding(
+        return ObjectiveReading(
             show_figure(share, objective.limit, self.progress), _share_text(share)
         )
 
@@ -432,8 +432,8 @@ def judge_run(
 
 
 def _within_chance(
-    record: RunRecord, objective_intervals: Mapping[str, ObjectiveStanding]
-) -> dict[str, ObjectiveStanding]:
+    record: RunRecord, objective_intervals: Mapping[str, ObjectiveReading]
+) -> dict[str, ObjectiveReading]:
     """Objectives that the run calls missed though their interval includes the limit: the samples
     are too few to decide."""
     close = {}
@@ -448,7 +448,7 @@ def _within_chance(
             values = [figure, low, *([] if entry.high is None else [entry.high])]
             bounds = [f"{value:.2%}" if share else f"{value:,.4g}" for value in values]
             words = f"{bounds[0]} ({' to '.join(bounds[1:])})"
-            close[entry.text] = ObjectiveStanding(Shown(standing=Standing.CLOSE), words)
+            close[entry.text] = ObjectiveReading(Shown(state=ObjectiveState.CLOSE), words)
     return close
 
 
@@ -480,12 +480,12 @@ def _own_limit(
 
 
 def _judge(
-    record: RunRecord, objective_intervals: Mapping[str, ObjectiveStanding], own_limit: str
+    record: RunRecord, objective_intervals: Mapping[str, ObjectiveReading], own_limit: str
 ) -> tuple[Judged, str]:
     missed = [
         (text, one)
         for text, one in objective_intervals.items()
-        if one.shown.standing is Standing.MISSED
+        if one.shown.state is ObjectiveState.MISSED
     ]
     # What has a figure says more than a bare FAIL.
     missed.sort(key=lambda entry: entry[1].shown.of_limit is None)
@@ -498,14 +498,14 @@ def _judge(
     besides = [why for why in reasons if why not in record.not_offered]
     healthy = record.verdict != Verdict.INVALID or not besides
     judged = judge_level(
-        [one.shown.standing for one in objective_intervals.values()],
+        [one.shown.state for one in objective_intervals.values()],
         leftovers_growing=leftover > 0,
         generator_healthy=healthy,
         held_back=bool(own_limit),
         enough=any(
             one.bounded
             for one in objective_intervals.values()
-            if one.shown.standing is Standing.CLOSE
+            if one.shown.state is ObjectiveState.CLOSE
         ),
     )
     if judged is Judged.INCONCLUSIVE:
@@ -515,7 +515,7 @@ def _judge(
         broke = next(
             f"{text}: {one.figure}"
             for text, one in objective_intervals.items()
-            if one.shown.standing is Standing.CLOSE
+            if one.shown.state is ObjectiveState.CLOSE
         )
     return judged, broke
 

@@ -277,7 +277,7 @@ def test_a_late_worker_that_can_not_take_part_costs_the_run_nothing(
         record = cluster.record
         (why,) = [one for one in record["reasons"] if not LATE.search(one)]
         assert "the run was ended by hand" in why, (code, output)
-        (why,) = record["how"]["sent_home"]
+        (why,) = record["how"]["dismissed_workers"]
         assert "has a locustfile with the content" in why
         assert record["generator"]["workers_lost"] == 0
         assert simulator.open_tokens() <= before

@@ -248,11 +248,11 @@ def test_a_worker_with_another_schedule_can_not_join(simulator: Any, tmp_path: P
     finish(second)
     code, output = finish(master, within_s=120)
     finish(first)
-    assert "sent home: worker" in output
+    assert "dismissed: worker" in output
     assert "has a locustfile with the content" in output
     record = json.loads((only_run(tmp_path) / "run.json").read_text())
     assert record["arrivals"]["due"] == 240
     assert record["generator"]["workers_lost"] == 0
-    # The machine may have had no time for it; whoever was sent home is no reason.
+    # The machine may have had no time for it; whoever was dismissed is no reason.
     late = ("the generator lagged", "the load asked for was not offered")
     assert [why for why in record["reasons"] if not why.startswith(late)] == [], (code, output)

@@ -9,8 +9,8 @@ from harness.studies.capacity.holding import (
     Change,
     Holding,
     Judged,
+    ObjectiveState,
     Shown,
-    Standing,
     change_between,
     look,
     scatter,
@@ -20,7 +20,7 @@ from harness.studies.capacity.holding import (
 
 HOLDING = Holding(hold_s=60, longest_s=960, settle_s=180)
 LIMIT_MS = 500.0
-MET, MISSED = Shown(standing=Standing.MET), Shown(standing=Standing.MISSED)
+MET, MISSED = Shown(state=ObjectiveState.MET), Shown(state=ObjectiveState.MISSED)
 
 
 def p95(figure: float, error: float = 0.03, progress: float = 1.0) -> dict[str, Shown]:
@@ -120,11 +120,11 @@ def test_what_was_missed_is_held_again_for_longer() -> None:
     ("bad", "progress", "expected"),
     [
         (0, 1.0, None),
-        (300, 1.0, Standing.MISSED),
-        (2, 1.0, Standing.MET),
-        (9, 0.1, Standing.CLOSE),
-        (9, 1.0, Standing.MET),
-        (12, 1.0, Standing.CLOSE),
+        (300, 1.0, ObjectiveState.MISSED),
+        (2, 1.0, ObjectiveState.MET),
+        (9, 0.1, ObjectiveState.CLOSE),
+        (9, 1.0, ObjectiveState.MET),
+        (12, 1.0, ObjectiveState.CLOSE),
     ],
 )
 def test_errors_count_without_an_objective(bad: int, progress: float, expected: str | None) -> None:
@@ -135,7 +135,7 @@ def test_errors_count_without_an_objective(bad: int, progress: float, expected: 
         confidence=0.99,
     )
     shown = show_errors(share, progress)
-    assert (None if shown is None else shown.standing) == expected
+    assert (None if shown is None else shown.state) == expected
 
 
 def test_parts_of_a_level_that_wander_lie_off_their_mean() -> None:

@@ -20,7 +20,7 @@ from harness.measure.model import Outcome, Sample
 from harness.measure.recorder import Recorder
 from harness.measure.snapshot import IntervalWriter
 from harness.measure.statistics import Estimate
-from harness.studies.capacity.holding import Holding, Judged, Standing, judge_level, standing
+from harness.studies.capacity.holding import Holding, Judged, ObjectiveState, judge_level, state_of
 from harness.studies.capacity.level import (
     Part,
     Written,
@@ -188,8 +188,8 @@ def test_an_objective_of_the_user_says_how_much_may_be_refused(tmp_path: Path) -
     directory = level(tmp_path, reply_ms=100, refused=35)
     window = Written(directory).window(20)
     objective_intervals = Part(Written(directory), window).objective_intervals(objectives, {})
-    assert {text: one.shown.standing for text, one in objective_intervals.items()} == {
-        "delivered rate_limited < 40%": Standing.MET
+    assert {text: one.shown.state for text, one in objective_intervals.items()} == {
+        "delivered rate_limited < 40%": ObjectiveState.MET
     }
 
 
@@ -336,7 +336,7 @@ def test_a_level_that_changed_to_the_end_says_so(
     assert (note in judgement.note, judgement.unsteady) == (True, bool(note))
 
 
-MISSED, MET, CLOSE = Standing.MISSED, Standing.MET, Standing.CLOSE
+MISSED, MET, CLOSE = ObjectiveState.MISSED, ObjectiveState.MET, ObjectiveState.CLOSE
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,11 @@ MISSED, MET, CLOSE = Standing.MISSED, Standing.MET, Standing.CLOSE
     ],
 )
 def test_levels_are_judged_in_order(
-    objectives: list[Standing], growing: bool, healthy: bool, held_back: bool, expected: Judged
+    objectives: list[ObjectiveState],
+    growing: bool,
+    healthy: bool,
+    held_back: bool,
+    expected: Judged,
 ) -> None:
     judged = judge_level(
         objectives, leftovers_growing=growing, generator_healthy=healthy, held_back=held_back
@@ -366,21 +370,21 @@ def test_an_objective_stands_by_its_interval() -> None:
     def estimate(low: float | None) -> Estimate:
         return Estimate(figure=2, low=low, high=4)
 
-    assert standing(estimate(1), 4.1) is MET
-    assert standing(estimate(1), 1.5) is CLOSE
-    assert standing(estimate(1), 0.9) is MISSED
-    assert standing(estimate(None), 9) is CLOSE
+    assert state_of(estimate(1), 4.1) is MET
+    assert state_of(estimate(1), 1.5) is CLOSE
+    assert state_of(estimate(1), 0.9) is MISSED
+    assert state_of(estimate(None), 9) is CLOSE
     # at a quarter of the time the interval counts as twice as wide: 0.5 to 8
-    assert standing(estimate(1), 7.9, progress=0.25) is CLOSE
-    assert standing(estimate(1), 8.1, progress=0.25) is MET
-    assert standing(estimate(1), 0.4, progress=0.25) is MISSED
+    assert state_of(estimate(1), 7.9, progress=0.25) is CLOSE
+    assert state_of(estimate(1), 8.1, progress=0.25) is MET
+    assert state_of(estimate(1), 0.4, progress=0.25) is MISSED
 
 
 @pytest.mark.parametrize("progress", [0, -1, 1.1, float("nan")])
 def test_a_level_is_held_for_a_part_of_its_time(progress: float) -> None:
     figure = Estimate(figure=2, low=1, high=4)
     with pytest.raises(ConfigError, match="capacity: progress"):
-        standing(figure, 1, progress=progress)
+        state_of(figure, 1, progress=progress)
 
 
 def run(directory: Path, *, errors_of_100: int, early: int = 0) -> Path:
@@ -405,26 +409,28 @@ def run(directory: Path, *, errors_of_100: int, early: int = 0) -> Path:
 @pytest.mark.parametrize(
     ("text", "errors_of_100", "expected"),
     [
-        ("reply errors < 5%", 0, Standing.MET),
-        ("reply errors < 5%", 5, Standing.CLOSE),
-        ("reply errors < 5%", 9, Standing.MISSED),
-        ("reply rate_limited < 5%", 9, Standing.MISSED),
-        ("reply timeout < 5%", 9, Standing.MET),
-        ("reply p95 < 100ms", 0, Standing.MET),
-        ("reply p95 < 60ms", 0, Standing.MISSED),
-        ("reply p95 < 100ms", 9, Standing.MISSED),
+        ("reply errors < 5%", 0, ObjectiveState.MET),
+        ("reply errors < 5%", 5, ObjectiveState.CLOSE),
+        ("reply errors < 5%", 9, ObjectiveState.MISSED),
+        ("reply rate_limited < 5%", 9, ObjectiveState.MISSED),
+        ("reply timeout < 5%", 9, ObjectiveState.MET),
+        ("reply p95 < 100ms", 0, ObjectiveState.MET),
+        ("reply p95 < 60ms", 0, ObjectiveState.MISSED),
+        ("reply p95 < 100ms", 9, ObjectiveState.MISSED),
     ],
 )
-def test_by_interval(tmp_path: Path, text: str, errors_of_100: int, expected: Standing) -> None:
+def test_by_interval(
+    tmp_path: Path, text: str, errors_of_100: int, expected: ObjectiveState
+) -> None:
     directory = run(tmp_path, errors_of_100=errors_of_100, early=50)
     window = Written(directory).window(10)
     part = Part(Written(directory), window)
     objective_intervals = part.objective_intervals([parse_objective(text)], {text: "FAIL"})
-    assert objective_intervals[text].shown.standing is expected
+    assert objective_intervals[text].shown.state is expected
     assert objective_intervals[text].bounded
     reading = objective_intervals[text].shown.reading
-    if expected is not Standing.CLOSE and reading is not None:
-        assert (reading.value > 0) is (expected is Standing.MISSED)
+    if expected is not ObjectiveState.CLOSE and reading is not None:
+        assert (reading.value > 0) is (expected is ObjectiveState.MISSED)
 
 
 def test_what_has_no_interval_stands_by_the_runs_verdict(tmp_path: Path) -> None:
@@ -433,11 +439,11 @@ def test_what_has_no_interval_stands_by_the_runs_verdict(tmp_path: Path) -> None
     objectives = [parse_objective(text), parse_objective("dropped == 0")]
     window = Written(directory).window(10, end_s=5)
     assert window.length_s == pytest.approx(5)
-    for verdict, expected in (("PASS", Standing.MET), ("FAIL", Standing.MISSED)):
+    for verdict, expected in (("PASS", ObjectiveState.MET), ("FAIL", ObjectiveState.MISSED)):
         objective_intervals = Part(Written(directory), window).objective_intervals(
             objectives, {text: verdict}
         )
-        assert {name: one.shown.standing for name, one in objective_intervals.items()} == {
+        assert {name: one.shown.state for name, one in objective_intervals.items()} == {
             text: expected
         }
     assert Part(Written(directory), window).objective_intervals(objectives, {}) == {}

@@ -18,7 +18,7 @@ from scipy.optimize import brentq
 
 from harness.errors import ConfigError
 from harness.measure.statistics import Blocks
-from harness.studies.capacity.holding import Judged, Standing, judge_level, standing
+from harness.studies.capacity.holding import Judged, ObjectiveState, judge_level, state_of
 from harness.studies.capacity.models import Reading, read_time
 from harness.studies.capacity.search import (
     CHANGED,
@@ -265,7 +265,7 @@ def run_level(
         if blocks & (blocks - 1):
             continue
         estimate = Blocks(intervals).estimate(95, confidence=0.99)
-        stands = standing(estimate, limit_s, progress=blocks / HOLD)
+        stands = state_of(estimate, limit_s, progress=blocks / HOLD)
         reading = None
         if estimate.figure and estimate.error_share:
             reading = read_time(
@@ -382,10 +382,10 @@ def test_a_level_met_makes_lower_ones_with_too_few_guests_unimportant() -> None:
 
 def test_a_level_is_too_few_only_when_nothing_else_is_known_of_it() -> None:
     healthy = {"leftovers_growing": False, "generator_healthy": True, "held_back": False}
-    close = [Standing.MET, Standing.CLOSE]
+    close = [ObjectiveState.MET, ObjectiveState.CLOSE]
     assert judge_level(close, **healthy, enough=False) is Judged.TOO_FEW
     assert judge_level(close, **healthy, enough=True) is Judged.CLOSE
-    assert judge_level([*close, Standing.MISSED], **healthy, enough=False) is Judged.OVER
+    assert judge_level([*close, ObjectiveState.MISSED], **healthy, enough=False) is Judged.OVER
 
 
 def held_again(
