@@ -14,7 +14,7 @@ from locust.exception import StopUser
 from locusts import finish, locustfile, only_run, passed, start
 from processes import decided
 
-from harness.load.signals import OneEnd
+from harness.load.plugin import OneEnd
 
 SLOW_END = """
 import gevent, os, signal
