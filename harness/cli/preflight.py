@@ -19,8 +19,8 @@ from harness.config.run_config import CA_FILE, ORIGIN
 from harness.config.target import resolve_target
 from harness.errors import ExitCode, UsageError
 from harness.preflight.checks import FAIL, OK, SKIPPED, WARN
+from harness.preflight.guard import write_stamp, write_table
 from harness.preflight.probes import Planned, check_all
-from harness.preflight.stamp import write_stamp, write_table
 from harness.rundir.layout import CALIBRATION
 from harness.streams import open_console, plain_table
 from harness.studies.calibrate.calibration import check_planned

@@ -52,8 +52,8 @@ def run(args: Namespace) -> int:
 
 
 def _merge(args: Namespace) -> int:
-    from harness.config.guard import read_reasons
     from harness.judge.merging import MAY_DIFFER, merge_runs
+    from harness.preflight.guard import read_reasons
     from harness.report.outputs import write_reports
 
     overrides = read_reasons(args.override, MAY_DIFFER)

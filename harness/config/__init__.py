@@ -1,1 +1,1 @@
-"""What a run is pointed at and what it may do there: targets, windows, caps."""
+"""What a run is pointed at, under which terms, and what may be asked of it."""

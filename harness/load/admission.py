@@ -18,7 +18,6 @@ from typing import Any, NoReturn
 import gevent
 
 from harness.clock import monotonic_ns
-from harness.config.guard import Intent, Rule
 from harness.config.run_config import LOCUST_OPTIONS, SCHEDULE_SPARE_S
 from harness.errors import ConfigError, ExitCode, PreflightRefused
 from harness.guest.settings import REPLY_WITHIN_S
@@ -37,7 +36,7 @@ from harness.load.user import GuestUser, ScriptUser
 from harness.machine import LINGER_S, Share, shortfalls, this_machine
 from harness.measure.model import QUESTIONS
 from harness.preflight.disk import Forecast, as_dict, check_room, forecast, notable
-from harness.preflight.stamp import Permit, permit
+from harness.preflight.guard import Intent, Permit, Rule, permit
 from harness.rundir.layout import WAITING
 from harness.units import duration_text, seconds
 from harness.workload.think import parse_think

@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 import orjson
 from locust import argument_parser
 
-from harness.config.guard import Rule, parse_overrides
 from harness.config.run_config import (
     ARRIVALS,
     CONFIG_FILE,
@@ -53,7 +52,7 @@ from harness.judge.objective import parse_objective
 from harness.ledger.ledger import guest_tag
 from harness.limits import CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE
 from harness.load.shape import peak_per_s
-from harness.preflight.stamp import Learned, read_learned
+from harness.preflight.guard import Learned, Rule, parse_overrides, read_learned
 from harness.units import duration_text, rate_per_s, seconds
 from harness.workload import arrivals
 from harness.workload.arrivals import Schedule, steady

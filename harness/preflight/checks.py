@@ -10,7 +10,6 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from harness.config.guard import Refusal
 from harness.errors import safe_quote
 from harness.foreign import an_object, inner
 from harness.guest.settings import TURN_SILENCE_S
@@ -21,7 +20,7 @@ from harness.limits import (
 )
 from harness.platform_api.client import CONNECTIONS, MESSAGES, REQUESTS, WORDS
 from harness.platform_api.conversations import ConversationState
-from harness.preflight.stamp import Learned
+from harness.preflight.guard import Learned, Refusal
 from harness.preflight.trial import Trial
 from harness.units import duration_text
 

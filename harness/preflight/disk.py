@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from math import sqrt
 from pathlib import Path
 
-from harness.config.guard import Intent
 from harness.errors import ConfigError
 from harness.measure.model import interval_s
+from harness.preflight.guard import Intent
 from harness.units import size_text
 
 SESSION_BYTES = 134

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.clock import utc_iso
-from harness.config.guard import Intent, Rule, refusals
 from harness.config.run_config import ENVIRONMENT, STOP_TIMEOUT
 from harness.config.target import Terms
 from harness.errors import ConfigError, PlatformApiError, TransportError
@@ -54,7 +53,7 @@ from harness.preflight.checks import (
     lessons,
     passed,
 )
-from harness.preflight.stamp import Learned
+from harness.preflight.guard import Intent, Learned, Rule, refusals
 from harness.preflight.trial import WITHIN_S, OperatorView, learn, try_one_guest
 from harness.transport.dial import Address
 from harness.transport.http import Answer, request

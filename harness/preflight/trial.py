@@ -360,7 +360,7 @@ class OperatorView:
 
     api: PlatformApi
     learned: dict[str, Any] = field(default_factory=dict)
-    """fields of :class:`harness.preflight.stamp.Learned`"""
+    """fields of :class:`harness.preflight.guard.Learned`"""
     conversation: str = ""
     state: ConversationState = ConversationState.UNKNOWN
     """the last that was told, by the conversation itself or by analytics"""

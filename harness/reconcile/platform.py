@@ -23,7 +23,7 @@ from harness.guest.settings import read_sign_ins
 from harness.judge.reading import bring_up_to_date
 from harness.platform_api.client import Credentials, Places, PlatformApi
 from harness.platform_api.conversations import observe
-from harness.preflight.stamp import Learned
+from harness.preflight.guard import Learned
 from harness.reconcile.audit import MatchedBy, Search, Span
 from harness.rundir.layout import SIGN_INS, RunDirectory, read_json, read_start, write_start
 from harness.transport.dial import why_not

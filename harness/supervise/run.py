@@ -19,13 +19,13 @@ from typing import Any
 from rich.console import Console
 
 from harness.config import run_config
-from harness.config.guard import Intent, Rule, parse_overrides
 from harness.config.run_config import SIMULATOR_NAME, RunConfig, Setting
 from harness.config.target import Target, Terms, known_targets, parse_target, resolve_target
 from harness.errors import ConfigError, ExitCode, TransportError
 from harness.foreign import check_file
 from harness.limits import MAY_BREAK, WOULD_BREAK
 from harness.machine import Starter, starter, this_machine
+from harness.preflight.guard import Intent, Rule, parse_overrides, permit
 from harness.rundir.layout import (
     RunDirectory,
     make_run_directory,
@@ -137,8 +137,6 @@ def supervise(args: Namespace) -> int:
 
 def _terms(args: Namespace, intent: Intent, run_time_s: float, overrides: dict[Rule, str]) -> Terms:
     """The target's terms, when they permit this run. Raises PreflightRefused or ConfigError."""
-    from harness.preflight.stamp import permit
-
     terms = resolve_target(
         args.target, Path(args.targets), ca_file=args.ca_file, origin=args.origin
     )

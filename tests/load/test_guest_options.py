@@ -16,7 +16,7 @@ from harness.errors import ConfigError
 from harness.guest.rest import exchange_sign_in
 from harness.guest.settings import DOCUMENTED, UNLIMITED, GuestSettings
 from harness.load.options import GuestOptions, add_options, read_guest_options, read_options
-from harness.preflight.stamp import Learned, write_stamp
+from harness.preflight.guard import Learned, write_stamp
 
 URL = "ws://127.0.0.1:1/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"
 LEARNED = Learned(greets=True, joined=True, analytics_ends_s=40.5)

@@ -10,10 +10,10 @@ from locust import User, argument_parser, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
-from harness.config.guard import Intent, drain_s
 from harness.errors import ConfigError
 from harness.load.options import MANIFEST, RUN_ID, add_options, read_options
 from harness.load.run import time_to_clear_s
+from harness.preflight.guard import Intent, drain_s
 from harness.supervise.children import free_port
 
 URL = "ws://127.0.0.1:1/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from harness.config.guard import Refusal, Rule
 from harness.platform_api.client import CONNECTIONS, MESSAGES, REQUESTS
 from harness.preflight.checks import (
     Status,
@@ -16,6 +15,7 @@ from harness.preflight.checks import (
     check_schedule,
     passed,
 )
+from harness.preflight.guard import Refusal, Rule
 
 
 def config(**talks: Any) -> dict[str, Any]:

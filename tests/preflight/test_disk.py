@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.config.guard import Intent
 from harness.errors import ConfigError
 from harness.preflight import disk as room
 from harness.preflight.disk import (
@@ -18,6 +17,7 @@ from harness.preflight.disk import (
     free_bytes,
     notable,
 )
+from harness.preflight.guard import Intent
 
 Disk = namedtuple("Disk", "f_bavail f_frsize")
 

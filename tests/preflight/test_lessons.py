@@ -1,7 +1,7 @@
 """What was learnt, as lines; and what the Origin header has to be."""
 
 from harness.preflight.checks import Status, check_flow, check_origin, lessons
-from harness.preflight.stamp import Learned
+from harness.preflight.guard import Learned
 
 
 def test_lines_tell_what_is_known_and_nothing_else() -> None:

@@ -8,7 +8,7 @@ from sessions import Simulated, terms_of
 
 from harness.platform_api.conversations import ConversationState
 from harness.preflight.checks import Status, check_operator_view
-from harness.preflight.stamp import Learned
+from harness.preflight.guard import Learned
 from harness.preflight.trial import OperatorView, Patience, try_one_guest
 
 pytestmark = pytest.mark.process

@@ -7,10 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from harness.config.guard import Intent, Rule
 from harness.config.target import Terms, parse_target
 from harness.errors import PreflightRefused
-from harness.preflight.stamp import permit, write_stamp
+from harness.preflight.guard import Intent, Rule, permit, write_stamp
 
 INTENT = Intent(sessions=5, at_once=5, peak_per_s=1.0, stop_timeout_s=1)
 LOCAL = parse_target("ws://127.0.0.1:1/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef")

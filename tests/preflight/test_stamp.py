@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.config.target import Terms, parse_target
-from harness.preflight.stamp import Learned, read_learned, read_stamp, write_stamp
+from harness.preflight.guard import Learned, read_learned, read_stamp, write_stamp
 
 TERMS = Terms(
     name="t",

@@ -13,7 +13,7 @@ from harness.guest.rest import exchange_sign_in
 from harness.guest.settings import GuestSettings
 from harness.ledger.reader import read_leftovers
 from harness.preflight.checks import Status, check_visit, lessons
-from harness.preflight.stamp import Learned
+from harness.preflight.guard import Learned
 from harness.preflight.trial import Patience, Trial, Turn, learn, try_one_guest
 
 pytestmark = pytest.mark.process

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from harness.config.target import parse_target
 from harness.errors import ConfigError
-from harness.preflight.stamp import Learned
+from harness.preflight.guard import Learned
 from harness.reconcile.audit import MatchedBy
 from harness.reconcile.platform import (
     AFTER,

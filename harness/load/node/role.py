@@ -24,7 +24,7 @@ from harness.load.run import Run
 from harness.load.shape import schedule_facts, shares_of
 from harness.measure.histogram import Histogram
 from harness.preflight.disk import RoomWatch
-from harness.preflight.stamp import Permit
+from harness.preflight.guard import Permit
 from harness.rundir.layout import (
     ABORTED,
     AT_THE_END,

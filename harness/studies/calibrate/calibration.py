@@ -17,10 +17,10 @@ import orjson
 from rich.console import Console
 from rich.table import Table as TerminalTable
 
-from harness.config.guard import Intent
 from harness.errors import ConfigError, expect
 from harness.foreign import read_bytes
 from harness.judge.validity import LATE_MS
+from harness.preflight.guard import Intent
 from harness.report.html.page import Items, Page, Section, Table, Tile, numbers, texts
 from harness.rundir.layout import CALIBRATION, reading, write_json, writing
 

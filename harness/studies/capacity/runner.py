@@ -15,13 +15,12 @@ from typing import Any
 import orjson
 from rich.console import Console
 
-from harness.config.guard import Intent, Rule, parse_overrides
 from harness.config.run_config import OCCUPANCY, OVER, RATE
 from harness.config.target import FILE, Terms, known_targets, resolve_target
 from harness.errors import ConfigError, UsageError, expect
 from harness.judge.objective import parse_objective
 from harness.judge.reading import read_objectives
-from harness.preflight.stamp import carry_stamp, permit
+from harness.preflight.guard import Intent, Rule, carry_stamp, parse_overrides, permit
 from harness.rundir.layout import (
     CAPACITY_PREFIX,
     SEARCH,

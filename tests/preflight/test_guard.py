@@ -6,7 +6,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from harness.config.guard import (
+from harness.config.target import Terms, parse_target
+from harness.errors import ConfigError
+from harness.preflight.guard import (
     Intent,
     Rule,
     Stamp,
@@ -17,8 +19,6 @@ from harness.config.guard import (
     stop_by,
     window_end,
 )
-from harness.config.target import Terms, parse_target
-from harness.errors import ConfigError
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NIGHT = (time(23), time(5))
