@@ -54,6 +54,7 @@ from harness.errors import (
 )
 from harness.guest.session import GuestSession
 from harness.load import plugin as _plugin
+from harness.load.arrivals import ArrivalShape
 from harness.load.options import (
     from_options,
     objective,
@@ -65,7 +66,6 @@ from harness.load.options import (
     slots_for,
     stay,
 )
-from harness.load.shape import ArrivalShape
 from harness.load.user import GuestUser, ScriptUser
 from harness.protocol.codec import Message
 from harness.workload.arrivals import Schedule, from_csv, ramp, spike, steady, steps, then

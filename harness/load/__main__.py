@@ -25,9 +25,9 @@ from locust.util.load_locustfile import load_locustfile
 from harness.config.run_config import SETTINGS, replace_environment
 from harness.errors import ConfigError, HarnessError
 from harness.load.admission import check_rows, might_break, would_break
+from harness.load.arrivals import ArrivalShape, check_only_one, no_arrivals, peak_per_s
 from harness.load.logs import use_json_if_configured
 from harness.load.options import occupancy, own_objectives, used_variables
-from harness.load.shape import ArrivalShape, check_only_one, no_arrivals, peak_per_s
 from harness.load.user import GuestUser
 from harness.machine import killed_by, signal_when_orphaned
 

@@ -29,9 +29,9 @@ from harness.limits import (
     REQUESTS_PER_CONNECTION_PER_MINUTE,
     WOULD_BREAK,
 )
+from harness.load.arrivals import ArrivalShape, check_only_one, no_arrivals, peak_per_s
 from harness.load.cluster.handshake import Handshake, facts_of
 from harness.load.options import RunOptions, occupancy, own_objectives, read_options
-from harness.load.shape import ArrivalShape, check_only_one, no_arrivals, peak_per_s
 from harness.load.user import GuestUser, ScriptUser
 from harness.machine import LINGER_S, Share, shortfalls, this_machine
 from harness.measure.model import QUESTIONS

@@ -9,8 +9,9 @@ The occupancy is the number of guests in session; the length of each session is 
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from random import Random
 from typing import Any
 
 import gevent
@@ -19,171 +20,71 @@ from gevent.event import AsyncResult, Event
 from locust.exception import StopUser
 
 from harness.clock import monotonic_ns
+from harness.load.arrivals import Arrivals, Counts
 from harness.load.logs import LOG
-from harness.load.shape import Mix
 from harness.measure.model import Section, counters_of
-from harness.workload.schedule import Piece, Schedule, Share
 
 SENT_AT_ONCE = 50
 """How many free slots are ended in one turn of the event loop: about 2 ms, mostly in Locust."""
 SENT_EVERY_S = 0.001
 
 
-@dataclass(slots=True)
-class Counts:
-    """Arrivals so far: due by now, started (of those late), dropped, not wanted in a pause.
+class Mix:
+    """The classes of one process's arrivals; ``shares`` are what each is to get of all (sum 1).
 
-    ``no_slot`` counts those that were late or dropped because no slot was free when they were due.
-    ``slots_gone`` are slots that ended for good without being asked to, ``slots_done`` those that
-    had nothing more to do. ``at_cap`` is 1 once the cap on sessions has turned one away.
-    ``held_ms`` is how long the highest rate kept slots of a closed workload empty.
+    ``alone``: it is the only process of the run.
     """
 
-    due: int = 0
-    started: int = 0
-    late: int = 0
-    dropped: int = 0
-    paused: int = 0
-    no_slot: int = 0
-    slots_gone: int = 0
-    slots_done: int = 0
-    at_cap: int = 0
-    held_ms: int = 0
-
-
-class Arrivals:
-    """The arrivals of one process; ``share`` says which arrivals of the schedule it has.
-
-    ``until`` is the first arrival that it may not start yet: the master extends a worker's lease on
-    its share, so that a worker that was given up can't start arrivals that others start now.
-    """
-
-    def __init__(
-        self,
-        schedule: Schedule,
-        *,
-        start_ns: int,
-        late_after_s: float,
-        drop_after_s: float,
-        share: Share | None = None,
-        until: int | None = None,
-    ) -> None:
-        self._schedule = schedule
-        self._share = Share.of(schedule.count, 0, 1) if share is None else share
-        self._until = schedule.count if until is None else until
-        self._start_ns = start_ns
-        self._late_ns = int(late_after_s * 1e9)
-        self._drop_ns = int(drop_after_s * 1e9)
-        self._taken = self._passed = -1
-        self._next = self._share.after(-1)
-        self._next_due_ns: int | None = None
-        self._closed = False
-        self._granted: list[Piece] = []
-        """the share that the master gave last"""
-        self.paused = False
-        """while it is set, due arrivals are skipped"""
-        self.counts = Counts()
-
-    def due_next_ns(self) -> int | None:
-        """When the next arrival that may be started is due; None: there is none, or unknown."""
-        if self._next is None or self._next >= self._until or self._closed:
-            return None
-        if self._next_due_ns is None:
-            self._next_due_ns = self._due_ns(self._next)
-        return self._next_due_ns
-
-    def take(self, now_ns: int) -> int | None:
-        """The due time of an arrival that is due now and can still be started; None if there is
-        none. Arrivals that are too late to start are dropped on the way.
-        """
-        while (due_ns := self.due_next_ns()) is not None and due_ns <= now_ns:
-            assert self._next is not None
-            self._taken = self._next
-            self._next = self._share.after(self._taken)
-            self._next_due_ns = None
-            if self.paused:
-                self.counts.paused += 1
-                continue
-            if now_ns - due_ns <= self._drop_ns:
-                return due_ns
-            self.counts.dropped += 1
-        return None
+    def __init__(self, shares: Mapping[str, float], rng: Random, *, alone: bool = True) -> None:
+        self._shares = dict(shares)
+        self._alone = alone
+        self._rng = rng
+        self._slots = Counter[str]()
 
     @property
-    def over(self) -> bool:
-        """Whether all arrivals of this process's share are over."""
-        return self._next is None
+    def several(self) -> bool:
+        """Whether there is more than one class to draw from."""
+        return len(self._shares) > 1
 
-    def is_late(self, due_ns: int, now_ns: int) -> bool:
-        """Whether an arrival that is started now counts as late."""
-        return now_ns - due_ns > self._late_ns
+    def add_slot(self, kind: str) -> None:
+        self._slots[kind] += 1
 
-    def drop_overdue(self, due_ns: int, now_ns: int, *, slot_free: bool) -> bool:
-        """Drop an arrival that was taken, if it is too late to start it; returns whether it was.
+    def remove_slot(self, kind: str) -> None:
+        """Locust has stopped it, perhaps to start one in another process."""
+        self._slots[kind] -= 1
 
-        ``slot_free``: whether a slot was free; if none was, that is counted as the reason.
+    def has_slots(self, kind: str) -> bool:
+        return self._slots[kind] > 0
+
+    def draw(self) -> str:
+        """The class of the next arrival.
+
+        By weight. A worker may have few slots of a class or none, because Locust hands them out by
+        weight over all workers together: there it is by the slots that it has.
         """
-        if now_ns - due_ns <= self._drop_ns:
-            return False
-        self.counts.dropped += 1
-        if not slot_free:
-            self.counts.no_slot += 1
-        return True
+        here = {kind: many for kind, many in self._slots.items() if many > 0}
+        if here and not self._alone:
+            kinds, weights = list(here), [float(many) for many in here.values()]
+        else:
+            kinds, weights = list(self._shares), list(self._shares.values())
+        return self._rng.choices(kinds, weights)[0]
 
-    def take_passed(self, now_ns: int) -> None:
-        """In a pause, skip the due arrivals, also when no slot asks for one."""
-        if self.paused:
-            self.take(now_ns)
 
-    def started(self, due_ns: int) -> None:
-        """Note that the arrival due then is being started now."""
-        self.counts.started += 1
-        if monotonic_ns() - due_ns > self._late_ns:
-            self.counts.late += 1
+def shares_of(user_classes: Iterable[Any], slots: int) -> dict[str, float]:
+    """What each class is to get of the arrivals: by weight; a ``fixed_count`` by its slots.
 
-    def grant(self, pieces: Sequence[Piece], until: int) -> bool:
-        """Take a new share and lease from the master; False if it cuts into what was taken."""
-        before = self._share.many(self._taken + 1)
-        self._share.set(pieces)
-        kept = self._share.many(self._taken + 1) == before
-        if (granted := list(pieces)) != self._granted:
-            self._granted = granted
-            LOG.info("share of the schedule: %s", granted)
-        self._until = max(self._until, until)
-        self._next = self._share.after(self._taken)
-        self._next_due_ns = None
-        return kept
-
-    def move(self, start_ns: int) -> None:
-        """Set the start time of the schedule; only for a worker without a share so far."""
-        self._start_ns = start_ns
-        self._next_due_ns = None
-
-    def pass_time(self, now_ns: int) -> None:
-        """Update the count of due arrivals, as far as they are certainly this process's."""
-        after = self._share.after(self._passed)
-        while after is not None and after < self._until and self._due_ns(after) <= now_ns:
-            self._passed = after
-            self.counts.due += 1
-            after = self._share.after(after)
-
-    def close(self, now_ns: int, *, short: int = 0) -> None:
-        """End the arrivals: those that were due and not started count as dropped, or as paused;
-        ``short`` of them for want of a slot.
-
-        An arrival that is due at this very moment was not turned away: it counts as not due.
-        """
-        self.take_passed(now_ns)
-        self._closed = True
-        self.pass_time(now_ns - self._late_ns)
-        counts = self.counts
-        counts.due = max(counts.due, counts.started + counts.dropped + counts.paused)
-        dropped = max(counts.dropped, counts.due - counts.started - counts.paused)
-        counts.no_slot += min(short, dropped - counts.dropped)
-        counts.dropped = dropped
-
-    def _due_ns(self, index: int) -> int:
-        return self._start_ns + self._schedule.due_ns(index)
+    Users of Locust's own that open no guests (there is no ``guest`` in them) get none.
+    """
+    classes = [kind for kind in user_classes if hasattr(kind, "guest")]
+    fixed = {
+        kind.__name__: kind.fixed_count / max(slots, 1) for kind in classes if kind.fixed_count
+    }
+    left = max(0.0, 1 - sum(fixed.values()))
+    free = {kind.__name__: float(kind.weight) for kind in classes if not kind.fixed_count}
+    total = sum(free.values())
+    shares = fixed | {name: left * weight / total for name, weight in free.items() if total}
+    whole = sum(shares.values())
+    return {name: share / whole for name, share in shares.items() if share} if whole else {}
 
 
 class Slots:

@@ -51,7 +51,7 @@ from harness.guest.settings import (
 from harness.judge.objective import parse_objective
 from harness.ledger.ledger import guest_tag
 from harness.limits import CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE
-from harness.load.shape import peak_per_s
+from harness.load.arrivals import peak_per_s
 from harness.preflight.guard import Learned, Rule, parse_overrides, read_learned
 from harness.units import duration_text, rate_per_s, seconds
 from harness.workload import arrivals

@@ -35,14 +35,13 @@ from harness.guest.settings import SignIn
 from harness.judge.series import LEAD_S
 from harness.ledger.ledger import COUNTED_AS, Ledger, Stage, Store, Tokens
 from harness.ledger.reader import Account, meta_of_this_process
-from harness.load.cluster.leases import Lease
+from harness.load.arrivals import Arrivals, ArrivalShape, Lease
 from harness.load.cluster.replication import Shipper, new_node_name
-from harness.load.dispatch import Arrivals, Dispatcher, Occupancy, Slots, Visit
+from harness.load.dispatch import Dispatcher, Mix, Occupancy, Slots, Visit, shares_of
 from harness.load.health import Duties, LoopLag, ProcessHealth, ScriptErrors
 from harness.load.live.totals import BridgedRecorder
 from harness.load.logs import LOG
 from harness.load.options import RunOptions, run_seed
-from harness.load.shape import ArrivalShape, Mix, shares_of
 from harness.measure.histogram import Histogram
 from harness.measure.model import COMING, Phase, Sample
 from harness.measure.recorder import (

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from harness.clock import monotonic_ns
-from harness.load.dispatch import Arrivals
+from harness.load.arrivals import Arrivals
 from harness.workload.arrivals import steady
 from harness.workload.schedule import Partition, Piece, Share
 

@@ -8,7 +8,8 @@ import pytest
 from locust.exception import StopUser
 
 from harness.clock import monotonic_ns
-from harness.load.dispatch import Arrivals, Dispatcher
+from harness.load.arrivals import Arrivals
+from harness.load.dispatch import Dispatcher
 from harness.workload.arrivals import steady
 from tests.turns import turns
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.judge.validity import MIN_MIX_CHANCE, chance_of
-from harness.load.shape import Mix, shares_of
+from harness.load.dispatch import Mix, shares_of
 
 
 def kind(name: str, weight: float = 1, fixed_count: int = 0) -> Any:

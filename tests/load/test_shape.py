@@ -3,7 +3,7 @@
 import pytest
 
 from harness.errors import ConfigError
-from harness.load.shape import ArrivalShape
+from harness.load.arrivals import ArrivalShape
 from harness.workload.arrivals import steady
 
 

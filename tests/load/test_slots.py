@@ -11,8 +11,8 @@ from processes import StoodStill
 
 from harness.clock import monotonic_ns
 from harness.judge.validity import MIN_MIX_CHANCE, chance_of
-from harness.load.dispatch import Arrivals, Slots
-from harness.load.shape import Mix
+from harness.load.arrivals import Arrivals
+from harness.load.dispatch import Mix, Slots
 from harness.workload.arrivals import steady
 
 S = 1_000_000_000

@@ -12,7 +12,7 @@ from harness.guest.inbox import Finding
 from harness.judge.objective import JUDGED_COUNTERS
 from harness.judge.record import ENDS, sessions_block
 from harness.ledger.reader import Account
-from harness.load.dispatch import Counts
+from harness.load.arrivals import Counts
 from harness.measure.model import CLASSES, COUNTERS, GROUPS, CountedBy, Section, counters_of
 from harness.rundir.schema import Arrivals, Guests, Questions, Sessions, Stories
 

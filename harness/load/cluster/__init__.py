@@ -1,1 +1,1 @@
-"""Several processes as one run: handshake, leases, replication, drain."""
+"""Several processes as one run: handshake, the files handed out, messages, replication."""

@@ -27,9 +27,9 @@ from locust.runners import STATE_INIT, STATE_STOPPED, MasterRunner
 
 from harness import __version__
 from harness.clock import monotonic_ns, wall_ns
+from harness.load.arrivals import ArrivalShape
 from harness.load.logs import LOG
 from harness.load.options import RunOptions, has_masters_parameters, parameters
-from harness.load.shape import ArrivalShape
 from harness.load.user import ScriptUser
 from harness.machine import Machine, Share, shortfalls, this_machine
 

@@ -26,9 +26,9 @@ from locust.runners import MasterRunner
 
 from harness.clock import monotonic_ns
 from harness.errors import safe_quote
+from harness.load.arrivals import Shares
 from harness.load.cluster.handout import ASK_FILES
 from harness.load.cluster.handshake import FACTS, HELLO, Handshake
-from harness.load.cluster.leases import Shares
 from harness.load.cluster.replication import BEGIN, END, GO_ON, Copies
 from harness.load.live.totals import Live
 from harness.load.logs import LOG

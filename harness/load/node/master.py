@@ -10,9 +10,9 @@ from locust.runners import MasterRunner
 
 from harness.clock import monotonic_ns
 from harness.errors import safe_quote
+from harness.load.arrivals import Shares
 from harness.load.cluster.handout import Handout
 from harness.load.cluster.handshake import Handshake, describe
-from harness.load.cluster.leases import Shares
 from harness.load.cluster.messages import DRAIN, DRAINED, HURRY, MasterPort, Reports
 from harness.load.cluster.replication import Copies
 from harness.load.live.totals import Live

@@ -16,12 +16,13 @@ from harness.config.run_config import SEARCH, SIMULATOR, SIMULATOR_NAME, RunConf
 from harness.errors import ConfigError, ExitCode
 from harness.finish import finish_run
 from harness.load.admission import Admission, check_tasks, closed_limits, refuse, warm_up_s
+from harness.load.arrivals import schedule_facts
+from harness.load.dispatch import shares_of
 from harness.load.health import Duties
 from harness.load.live.totals import AbortWatch, Live, trim
 from harness.load.logs import LOG
 from harness.load.options import RunOptions, own_objectives, run_seed
 from harness.load.run import Run
-from harness.load.shape import schedule_facts, shares_of
 from harness.measure.histogram import Histogram
 from harness.preflight.disk import RoomWatch
 from harness.preflight.guard import Permit

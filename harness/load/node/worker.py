@@ -14,6 +14,7 @@ from locust.runners import WorkerRunner
 
 from harness.errors import ConfigError, ExitCode, safe_quote
 from harness.load.admission import closed_limits, refuse
+from harness.load.arrivals import Lease
 from harness.load.cluster.handshake import (
     CHECK,
     FACTS,
@@ -24,7 +25,6 @@ from harness.load.cluster.handshake import (
     describe,
     facts_of,
 )
-from harness.load.cluster.leases import Lease
 from harness.load.cluster.messages import ANSWER, DRAIN, DRAINED, HURRY, REPORT, pack, pack_stats
 from harness.load.cluster.replication import Shipper
 from harness.load.logs import LOG

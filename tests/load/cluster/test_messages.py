@@ -10,8 +10,8 @@ import pytest
 from live_rows import interval
 from locust.rpc import Message
 
+from harness.load.arrivals import Shares
 from harness.load.cluster.handshake import Handshake
-from harness.load.cluster.leases import Shares
 from harness.load.cluster.messages import (
     ANSWER,
     REPORT,

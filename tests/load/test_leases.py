@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 from locusts import environment_for, finish, launch, locustfile, only_run
 
-from harness.load.cluster import leases as sharing
-from harness.load.cluster.leases import LEASE_NS, LOST_AFTER_NS, Lease, Shares
-from harness.load.dispatch import Arrivals
+from harness.load import arrivals as sharing
+from harness.load.arrivals import LEASE_NS, LOST_AFTER_NS, Arrivals, Lease, Shares
 from harness.rundir.layout import RunDirectory
 from harness.supervise.children import free_port
 from harness.workload.arrivals import steady
