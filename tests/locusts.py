@@ -149,7 +149,7 @@ def undecided(code: int, output: str) -> bool:
 
     Raises StoodStill.
     """
-    nothing = "no guest had come to an end by itself" in output
+    nothing = "no guest had ended by itself" in output
     return decided(code, output) == ExitCode.NO_DATA and "FAIL" not in output and nothing
 
 

@@ -15,7 +15,7 @@ examples:
   harness capacity --target staging --master --expect-workers 4 --bind 10.0.0.1 \\
     --objective 'reply p95 < 1s'
   harness capacity --resume reports/capacity-20261122-231500-ab12
-  harness capacity --objective 'reply p95 < 1s' --sim-profile twin.toml --wanted 300/min
+  harness capacity --objective 'reply p95 < 1s' --sim-profile simulator.toml --wanted 300/min
 """
 
 from harness.cli.parsing import (
@@ -86,7 +86,7 @@ COMMAND = Command(
     option("--max-levels N", "maximum number of levels, without those held again", default=16),
     option("--processes N", "worker processes per level", type=int),
     option("--master", "lead workers on other machines: harness worker HOST --again"),
-    option("--expect-workers N", "begin each level when so many are there", type=int),
+    option("--expect-workers N", "begin each level when this many workers are connected", type=int),
     option("--bind ADDRESS", "address on which the master listens (default: 127.0.0.1)"),
     option("--master-port PORT", f"port of the master (default: {MASTER_PORT})", type=int),
     option("--seed N", "repeat the arrivals of each level", type=int),

@@ -73,7 +73,7 @@ COMMAND = Command(
     run,
     run_argument(),
     reports_option(),
-    option("--warm-up TIME", "ignore this much of the start (default: found by itself)"),
+    option("--warm-up TIME", "ignore this much of the start (default: detected)"),
     option(
         "--tolerated-leak SHARE",
         "share of leftovers that does not count as a leak",

@@ -69,7 +69,7 @@ def run(args: Namespace) -> int:
 COMMAND = Command(
     run,
     run_argument(required=False),
-    option("--all", "of every run in the folder, and of guests by hand"),
+    option("--all", "list those of every run in the folder, and of harness guest"),
     reports_option(),
     json_option(),
     option("--csv", "print one line per leftover"),

@@ -30,7 +30,7 @@ WIDTH = 100
 NO_UNIT = re.compile(r"0*[1-9]\d*(\.\d+)?|0+\.\d+")
 """A number that may be meant in seconds, minutes or milliseconds. (None at all needs no unit.)"""
 NO_NUMBER = re.compile(r"(.*) is not a valid (integer|float)\.", re.DOTALL)
-"""How click says it."""
+"""The form of click's own message."""
 FILE = click.Path(path_type=Path)
 SHORT_NAMES = {"help_option_names": ["-h", "--help"], "max_content_width": WIDTH}
 
@@ -105,10 +105,8 @@ def argument(
     many: bool = False,
     required: bool = True,
 ) -> click.Argument:
-    """What stands without a name of its own: ``RUN``, or ``runs RUN`` where many are taken.
-
-    The first word, in small letters, is what the namespace calls it.
-    """
+    """A positional argument: ``RUN``, or ``runs RUN`` if there may be several. The first word, in
+    lower case, is its name in the namespace."""
     name, _, metavar = words.partition(" ")
     return click.Argument(
         [name.lower()],
@@ -122,9 +120,10 @@ def argument(
 
 
 class Command(click.Command):
-    """What does it, and what it takes; a text among that heads the options behind it.
+    """A command: the function that does the work, and its options and arguments. A text between
+    them is the heading of the options that follow.
 
-    Its module names it, and says what it is for: paragraphs, and from the first one with an
+    The docstring of the command's module is its help: paragraphs, and from the first one with an
     indented line on examples, which the help shows at its end as they are written.
     """
 
@@ -173,7 +172,7 @@ class Command(click.Command):
         return self._run(_namespace(ctx))
 
     def parse(self, *words: str) -> Namespace:
-        """What ``words`` say, without doing it."""
+        """Parse ``words`` without running the command."""
         with self.make_context(self.name, list(words)) as ctx:
             return _namespace(ctx)
 
@@ -199,7 +198,7 @@ class Command(click.Command):
         formatter.write_text(self.help or "")
 
     def format_arguments(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """What stands without a name."""
+        """The positional arguments."""
         named = [one for one in self.get_params(ctx) if isinstance(one, click.Argument)]
         if named:
             with formatter.section("arguments"):
@@ -236,7 +235,7 @@ class Command(click.Command):
 
 
 def refusal(error: click.UsageError) -> str:
-    """What was expected, and where to read about it."""
+    """An error of usage in our words: what was expected, and where to read about it."""
     more = "" if error.ctx is None else f"\nsee {error.ctx.command_path} --help"
     return f"error: {_sentence(error)}{more}"
 
@@ -308,7 +307,7 @@ class Commands(click.Group):
         self._named = named
 
     def list_commands(self, _: click.Context) -> list[str]:
-        """In the order of a user's first week."""
+        """The names of the commands, in the order in which a new user needs them."""
         return list(self._lines)
 
     def get_command(self, _: click.Context, cmd_name: str) -> click.Command | None:
@@ -330,12 +329,13 @@ class Commands(click.Group):
 
 
 def take_run(args: Namespace) -> Path:
-    """The run that ``args`` name, told. Raises ConfigError when there is none."""
+    """The directory of the run that ``args.run`` names; its state is printed on standard error.
+    Raises ConfigError when there is none."""
     return take_runs(args, [args.run])[0]
 
 
 def take_runs(args: Namespace, names: Sequence[str]) -> list[Path]:
-    """The same for several, each once."""
+    """The same for several runs; one that is named twice is taken once."""
     from harness.ledger.runs import RunState, other_leftovers, resolve_run, run_state
 
     directories = list(dict.fromkeys(resolve_run(name, args.reports) for name in names))
@@ -353,12 +353,13 @@ def take_runs(args: Namespace, names: Sequence[str]) -> list[Path]:
 
 
 def tell(sentence: str) -> None:
-    """Beside what the command prints for others to read."""
+    """Print a sentence on standard error: standard output is for the command's result only."""
     print(sentence, file=sys.stderr)
 
 
 def choose_log_format(args: Namespace) -> None:
-    """Before anything is printed. Raises ConfigError for a variable that says neither."""
+    """Decide between text and JSON lines; called before anything is printed. Raises ConfigError for
+    an unknown value of the environment variable."""
     # Our child processes print plain text; this process formats it.
     from_environment = take_variable(LOG_FORMAT.variable)
     args.log_format = args.log_format or from_environment or LOG_FORMAT.default
@@ -371,7 +372,8 @@ def choose_log_format(args: Namespace) -> None:
 
 
 def let_runs_print_text() -> None:
-    """The runs that a study starts print plain text: the study reads it and shows it again."""
+    """Let the runs that a study starts print plain text: the study reads it, and prints it again in
+    the wanted format."""
     take_variable(LOG_FORMAT.variable)
 
 
@@ -397,7 +399,7 @@ def _refuse_file(_: click.Context, one: click.Parameter, value: Path) -> Path:
 
 
 def json_option() -> Option:
-    """For a command whose answer can be read by a program as well."""
+    """The option ``--json`` of a command."""
     return option("--json", "print one JSON object")
 
 

@@ -51,7 +51,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """What one session showed of the service's ways. Times in seconds; None for not seen."""
+    """What one session showed of the service's behaviour. Times in seconds; None if not seen."""
 
     opened_s: float | None = None
     delivered_s: tuple[float, ...] = ()
@@ -89,7 +89,7 @@ class _Findings:
 
 
 def check_recording(recording: Recording, *, key: bytes) -> Checked:
-    """Hold all of it against what is known; ``key`` makes the ids of outlines unlike the true."""
+    """Compare all frames with what is known. ``key`` seeds the replacement of ids in outlines."""
     redactor = Redactor(personal_of(recording), key=key, texts=False)
     findings = _Findings(redactor)
     number = many = 0
@@ -184,7 +184,8 @@ def _odd_error(top: str, code: int, body: Any) -> Iterator[Odd]:
 def _check_order(
     frames: tuple[Frame, ...], before: int, findings: _Findings, *, whole: bool
 ) -> None:
-    """At Clear, and after ConnectionClosedEvent, on one connection; perhaps a part of one."""
+    """Check the order of frames at Clear and after ConnectionClosedEvent, on one connection or a
+    part of one."""
     answers: list[str] = []
     last, closed = before + 1, False
     for number, frame in enumerate(frames, before + 1):

@@ -69,7 +69,7 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class Anything:
-    """What nobody looks at."""
+    """A value that is not checked."""
 
     def check(self, value: Any, path: Path) -> Iterator[Odd]:
         del value, path
@@ -81,7 +81,7 @@ class ListOf:
     item: "Form"
 
     def check(self, value: Any, path: Path) -> Iterator[Odd]:
-        """What is odd about it, once for all its items."""
+        """The deviations of all items; one that is common to several is given once."""
         if not isinstance(value, list):
             yield Odd(path, WRONG_TYPE, f"{kind_of(value)} in place of a list")
             return
@@ -91,12 +91,12 @@ class ListOf:
 
 @dataclass(frozen=True, slots=True)
 class MapOf:
-    """An object whose keys are anybody's and whose values are of one kind."""
+    """An object with arbitrary keys whose values all have one form."""
 
     item: "Form"
 
     def check(self, value: Any, path: Path) -> Iterator[Odd]:
-        """What is odd about its values; keys are not shown, they may be somebody's."""
+        """The deviations of its values; keys are not shown because they may be personal."""
         if not isinstance(value, dict):
             yield Odd(path, WRONG_TYPE, f"{kind_of(value)} in place of an object")
             return
@@ -143,7 +143,7 @@ def kind_of(value: Any) -> str:
 
 
 def shown(value: str) -> str:
-    """A word of a protocol as it is; of anything else the length."""
+    """A word of the protocol unchanged; for any other text only its length."""
     return value if WORD.fullmatch(value) else f"<text of {len(value)}>"
 
 

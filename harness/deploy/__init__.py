@@ -28,7 +28,8 @@ REPORTS = run_config.REPORTS.default
 BUS, METRICS = run_config.MASTER_PORT, 9646
 USER = 10001
 LEAVE_S = 30
-"""From when all is cleared until the container is killed: the record and the report are made."""
+"""The time between the end of clearing and the kill of the container, in which the record and the
+report are made."""
 SIGN_INS = "sign-ins/jwts"
 """Where the JWTs of guests who sign in are mounted."""
 WORKERS_WITHIN = "15m"
@@ -43,15 +44,14 @@ DECIDED = {
     "--master-host", "--master-port", "--expect-workers", "--metrics-port", "--reports",
     "--term-grace", "--log-format",
 }  # fmt: skip
-"""Options of a run that follow from where it runs."""
+"""Options of ``harness run`` that this command sets itself, because they follow from where the run
+takes place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """What is to run where. ``files`` are contents by name; the locustfile is one of them.
-
-    Raises ConfigError for a name, an image or a number of workers that is none.
-    """
+    """A run on several machines. ``files`` are contents by name, the locustfile among them. Raises
+    ConfigError for an invalid name, image or number of workers."""
 
     name: str
     image: str
@@ -79,7 +79,7 @@ class Deployment:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Of every process."""
+        """The environment variables of every process."""
         log_format = {LOG_FORMAT.variable: self.log_format} if self.log_format else {}
         return {**self.parameters, TERM_GRACE.variable: f"{self.term_grace_s}s", **log_format}
 
@@ -123,7 +123,7 @@ def refuse_decided(words: Iterable[str]) -> None:
 
 
 def refuse_used(out: Path) -> None:
-    """Raises ConfigError for a folder in which something lies already."""
+    """Raises ConfigError if the folder exists and is not empty."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out: {out} is there already; it was left as it is")
 
@@ -286,7 +286,8 @@ def _container(
 def _pod(
     wanted: Deployment, component: str, container: dict[str, Any], *, keeps: bool, **more: Any
 ) -> dict[str, Any]:
-    """``keeps``: its reports folder is the claim; else it is the pod's own and ends with it."""
+    """The pod of a process. With ``keeps`` its reports folder is the persistent volume claim;
+    without, it ends with the pod."""
     claim = {"persistentVolumeClaim": {"claimName": f"{wanted.name}-reports"}}
     volumes: list[dict[str, Any]] = [
         {"name": "reports", **(claim if keeps else {"emptyDir": {}})},
@@ -506,5 +507,5 @@ def _yaml(*documents: dict[str, Any], head: str = "") -> str:
 
 
 def path(name: str) -> Path:
-    """Where one of the files of this folder lies."""
+    """The path of one of the files of this package."""
     return Path(__file__).parent / name

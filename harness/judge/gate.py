@@ -36,7 +36,7 @@ figure depends on what was cut short by the run's end."""
 Percentile = Callable[[str, Kind, float], Time]
 """(operation, kind, percent 0-100) → the time, as far as it is known."""
 
-BY_ITSELF = "had come to an end by itself"
+BY_ITSELF = "had ended by itself"
 ENDED = {
     "guests": (("served", "failed"), "guest", BY_ITSELF),
     "stories": (("finished", "broken_off"), "story", BY_ITSELF),

@@ -57,8 +57,8 @@ ENDED_EARLY_S = 2.0
 second) at each end."""
 CUT_BY = (
     (ENDED_BY_HAND, "by hand"),
-    (ENDED_FOR_WINDOW, "for the end of the target's window"),
-    (ENDED_FOR_DISK, "for want of room on the disk"),
+    (ENDED_FOR_WINDOW, "because the target's window was about to close"),
+    (ENDED_FOR_DISK, "because the disk was nearly full"),
 )
 """Keys of ``start.json`` that say why a run was ended early."""
 DECIDED_BY = (ABORTED, ENDED_BY_SEARCH)
@@ -123,7 +123,7 @@ def _turned_away(
     if never_asked or lost:
         text += f"; the other {turned_away:,}"
     if no_slot * 2 >= turned_away:
-        return f"{text}, for want of free slots ({no_slot:,}): give the shape more of them"
+        return f"{text}, because no slot was free ({no_slot:,}): give the shape more slots"
     return f"{text} though slots were free: the generator itself, or its master, was late"
 
 
@@ -487,7 +487,7 @@ def story_error_reasons(block: list[dict[str, Any]]) -> list[str]:
     """A reason for each kind and place of error."""
     return [
         f"{_times(entry['count'])} a story of the locustfile ended by an error of its own: "
-        f"{entry['what']} (Locust's log has the whole of it)"
+        f"{entry['what']} (see Locust's log)"
         for entry in block
     ]
 

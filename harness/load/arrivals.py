@@ -263,7 +263,7 @@ class Arrivals:
 
     def close(self, now_ns: int, *, short: int = 0) -> None:
         """End the arrivals: those that were due and not started count as dropped, or as paused;
-        ``short`` of them for want of a slot.
+        ``short`` of them because no slot was free.
 
         An arrival that is due at this very moment was not turned away: it counts as not due.
         """

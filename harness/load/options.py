@@ -53,6 +53,7 @@ from harness.ledger.ledger import guest_tag
 from harness.limits import CONNECTIONS_PER_DEPLOYMENT_PER_MINUTE
 from harness.load.arrivals import peak_per_s
 from harness.preflight.guard import Learned, Rule, parse_overrides, read_learned
+from harness.rundir.layout import HANDED_OUT_FILES
 from harness.units import duration_text, rate_per_s, seconds
 from harness.workload import arrivals
 from harness.workload.arrivals import Schedule, steady
@@ -209,8 +210,6 @@ HOW_TO_SIMULATE = (
     "  HARNESS_TARGET='ws://127.0.0.1:PORT/v1?deploymentId=UUID' locust -f LOCUSTFILE"
 )
 
-MANIFEST = "handed-out.json"
-"""A file that a worker gets from its master, with option → path there → path here."""
 RUN_ID = "harness_run_id"
 SHARES = "harness_shares"
 LEARNED = "harness_learned"
@@ -323,7 +322,7 @@ class _Handed:
         if not folder:
             return cls()
         try:
-            paths = orjson.loads((Path(folder) / MANIFEST).read_bytes())
+            paths = orjson.loads((Path(folder) / HANDED_OUT_FILES).read_bytes())
         except (OSError, orjson.JSONDecodeError) as error:
             raise ConfigError(f"what the master handed out is gone: {error}") from None
         return cls(paths, config.get(REPORTS))

@@ -398,7 +398,7 @@ _COUNTERS = (
         Section.ARRIVALS,
         CountedBy.SCHEDULE,
         judged=False,
-        no_slot="arrivals late or dropped for want of a free slot",
+        no_slot="arrivals late or dropped because no slot was free",
         slots_gone="slots that ended for good though nobody had asked them to",
         slots_done="slots that had nothing more to do",
         at_cap="processes in which the cap on sessions has turned a guest away",

@@ -61,12 +61,12 @@ class Credentials:
 
 
 API = "https://api."
-"""How the address of the service's API begins, in every region."""
+"""The beginning of the API's address in every region."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where the API and the sign-in are; base URLs without a path."""
+    """The base URLs of the API and of its sign-in, without a path."""
 
     api: str
     login: str
@@ -80,11 +80,12 @@ class Places:
         *,
         way: str = "name it with --api-url and --login-url",
     ) -> "Places":
-        """Beside the target's guest socket, unless said otherwise. Raises ConfigError.
+        """The addresses of the API and of its sign-in, derived from the target unless they are
+        given. Raises ConfigError.
 
-        The sign-in of ``https://api.DOMAIN`` is ``https://login.DOMAIN``. Where neither the API's
-        address nor the target says more, the API itself is the place to sign in, as of a gateway.
-        ``way`` is how whoever asks can name them where they are not known.
+        The sign-in of ``https://api.DOMAIN`` is ``https://login.DOMAIN``. If neither the API's
+        address nor the target tells more, the API's own address is also the place to sign in, as
+        behind a gateway. ``way`` says in an error how the caller can name the addresses.
         """
         if login is None and api is not None and api.startswith(API):
             login = api.replace(API, "https://login.", 1)
@@ -149,7 +150,7 @@ class PlatformApi:
     def towards(
         cls, target: Target, credentials: Credentials, places: Places, **more: Any
     ) -> "PlatformApi":
-        """With the private CA and the proxy of the target. Raises ConfigError."""
+        """A client that uses the private CA and the proxy of the target. Raises ConfigError."""
         return cls(
             credentials,
             places,

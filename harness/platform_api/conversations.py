@@ -20,16 +20,17 @@ from harness.units import parse_iso
 
 PAGE = 100
 SEVERAL = 50
-"""Ids in one query; how many the service takes is not published."""
+"""How many ids are put into one query; how many the service accepts is not published."""
 GUESTS = ("customer", "external")
-"""What the guest's participant may be called."""
+"""The purposes that the guest's participant may have."""
 OVER = ("disconnected", "terminated")
 MOST_RESULTS = 100_000
 """Page numbers of the details query end there (a log collector's change log)."""
 LONGEST = timedelta(days=30)
-"""Of one details query; with a filter the vendor allows 31 days."""
+"""The longest interval of one details query; with a filter the vendor allows 31 days."""
 SEARCH_SLICE = timedelta(hours=4)
-"""Of one search by attributes: the vendor advises it, 24 h are refused in some places."""
+"""The longest interval of one search by attributes: the vendor advises it, and some regions refuse
+24 h."""
 RUN_ATTRIBUTE = "runId"
 GUEST_ATTRIBUTE = "guest"
 
@@ -38,7 +39,8 @@ T = TypeVar("T")
 
 
 def result_or_none(query: Callable[..., T], *args: Any, **more: Any) -> T | None:
-    """What a query gives; None where this client may not ask so, or the service knows no such."""
+    """The result of a query; None if this client lacks the permission, or the service does not know
+    what is asked for."""
     try:
         return query(*args, **more)
     except PlatformApiError as error:
@@ -58,7 +60,7 @@ class ConversationState(StrEnum):
 
     @property
     def over(self) -> bool:
-        """Whether the guest holds nobody any more."""
+        """Whether the guest's part is over, so that no agent is occupied by it."""
         return self in (ConversationState.ENDED, ConversationState.WRAP_UP)
 
 
@@ -106,7 +108,7 @@ CLEARED = {"type": "and", "predicates": [{"dimension": "cleared", "value": "true
 
 
 def ignore_left_out(_: int) -> None:
-    """For those who need not know what was left out."""
+    """The default of ``on_left_out``: do nothing."""
 
 
 def open_conversations(
@@ -153,7 +155,7 @@ def conversations_by_id(
 
 
 def _any_of(dimension: str, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """A filter for some of the ids after the other."""
+    """Filters for the ids, a part of them at a time."""
     for first in range(0, len(ids), SEVERAL):
         some = ids[first : first + SEVERAL]
         yield {"type": "or", "predicates": [{"dimension": dimension, "value": one} for one in some]}
@@ -303,7 +305,7 @@ def conversation_of_message(api: PlatformApi, message_id: str) -> str | None:
 
 
 class Look(NamedTuple):
-    """A single conversation as it is at this moment."""
+    """The present state of a single conversation."""
 
     state: ConversationState
     purpose: str = ""

@@ -109,7 +109,7 @@ def unusual_rows(record: RunRecord) -> list[Row]:
 
 
 def never_counted(record: RunRecord) -> list[str]:
-    """What was looked for and did not happen."""
+    """The names of the unusual events that never happened in this run."""
     return [in_plain(name) for name, count in _in_order(record) if not count]
 
 
@@ -255,13 +255,13 @@ TIMED = tuple(sorted(sample.TIMED))
 """Outcomes whose times are in the histograms."""
 CHECKED = {name: QUANTILES[name] for name in ("p50", "p95", "p99", "max")}
 TOLERANCE = 0.005
-"""Of a time; both come from the same three digits."""
+"""The tolerance when two times are compared: both are known to three digits."""
 LEAST_MS = 0.003
 WHY = "one of them was changed or cut short"
 
 
 def disagreements(record: RunRecord, series: Series | None) -> list[str]:
-    """A sentence for each kind of it; none where all agree."""
+    """One sentence for each kind of difference between record and files; none if they agree."""
     if STILL_GOING in record.reasons:
         return []  # the files grow while they are read
     if series is None:

@@ -79,9 +79,9 @@ def _cells(values: Values) -> list[str]:
 
 MARKS = {"PASS": "✅", "FAIL": "❌", "NO_DATA": "⚪", "INVALID": "⚠️", None: "⚪"}
 SPECIAL = re.compile(r"[\\`*_{}\[\]|~>]|^[-+#=]")
-"""What means something anywhere in a line, or at its beginning."""
+"""Characters that have a meaning in Markdown, anywhere in a line or at its beginning."""
 NUMBERED = re.compile(r"^(\d+)([.)])(?=\s|$)")
-"""What begins a numbered list."""
+"""The beginning of a line that Markdown would take for a numbered list."""
 
 
 def markdown(record: RunRecord, doubts: Sequence[str] = ()) -> str:
@@ -170,7 +170,7 @@ def _origin(record: RunRecord) -> str:
 
 
 FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 can't hold in any form (section 2.2 of the recommendation)."""
+"""Characters that XML 1.0 can't hold in any form (section 2.2 of the recommendation)."""
 
 
 def junit(record: RunRecord, doubts: Sequence[str] = ()) -> str:

@@ -42,7 +42,7 @@ VERDICTS = {
 IN_SESSION = ("in_session", "in session now")
 """The class of open sessions, in a report of a run that is going on."""
 RARE = ("in_session", "disconnected")
-"""Classes that are empty in most runs: shown only where they are not."""
+"""Classes of sessions that are shown only if they are not empty."""
 STEPS = (
     ("intended", "Intended"),
     ("connected", "Connected"),
@@ -61,7 +61,7 @@ SHOWN_ELSEWHERE = {
     # The headline has the name; "Arrivals" says what the schedule is.
     *("name", "schedule", "merged_from"),
 }
-"""Of how a run was made: what has a row of its own, or a place of its own."""
+"""Keys of ``how`` that are shown in a row or a place of their own, not in the list of settings."""
 WITHIN_LIMIT = f"valid up to {MAX_LATE_SHARE:.0%}"
 LATER = f"later than {LATE_MS:.0f} ms"
 MOST_REASONS = 3
@@ -137,7 +137,7 @@ def _part_time(figures: StepFigures, percent: float, value_ms: float | None) -> 
 
 
 def warm_up_line(record: RunRecord) -> str:
-    """What was left out of what is judged; empty where nothing was."""
+    """A sentence about the warm-up that is not judged; empty if there was none."""
     warm_up = record.warm_up
     if warm_up is None:
         return ""
@@ -290,7 +290,7 @@ def _begun_line(
     cut: int | None,
     more: str,
 ) -> str:
-    """So many began, and how they ended; ``more`` stands in brackets behind it."""
+    """How many began and how they ended; ``more`` is appended in brackets."""
     if begun is None:
         return ""
     parts = [f"{how} {count_text(many)}" for how, many in ended.items()]
@@ -346,7 +346,7 @@ def length_rows(record: RunRecord) -> list[Row]:
 
 
 def _times_text(times: Times, *names: str) -> str:
-    """Those that are known: ``p50 1.2 s · p99.9 3 s``."""
+    """The known percentiles as text: ``p50 1.2 s · p99.9 3 s``."""
     known = {name.replace("_", "."): getattr(times, name) for name in names}
     parts = [f"{name} {ms_text(value)}" for name, value in known.items() if value is not None]
     return " · ".join(parts) or UNKNOWN
@@ -446,7 +446,7 @@ def how_rows(record: RunRecord) -> list[Row]:
 
 
 def _setting(name: str, value: object) -> tuple[str, object]:
-    """A setting by its name in the record, as people write both."""
+    """The name and value of a setting of the record, as people write them."""
     label = in_plain(name).capitalize()
     if name == "mix" and isinstance(value, dict):
         return label, ", ".join(f"{kind} {percent_text(share)}" for kind, share in value.items())
@@ -530,7 +530,8 @@ def notices(record: RunRecord) -> list[str]:
 
 
 def details(block: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    """A block of unknown depth (sweep, audit) as names and figures; ``before`` begins each name."""
+    """A nested block (sweep, audit) as flat names and figures; ``before`` is the prefix of each
+    name."""
     for name, value in block.items():
         label = in_plain(f"{before}{name}")
         if isinstance(value, dict):

@@ -19,7 +19,7 @@ UNKNOWN = "—"
 
 
 def capital(text: str) -> str:
-    """With a capital at the beginning."""
+    """The text with a capital at its beginning."""
     return text[:1].upper() + text[1:]
 
 
@@ -29,7 +29,8 @@ def in_plain(name: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """With a capital at the beginning and a full stop at the end, if it has no other mark there."""
+    """The text as a sentence: a capital at the beginning and a full stop at the end, unless it ends
+    with another mark."""
     text = capital(text.strip())
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
@@ -84,12 +85,12 @@ def percent_text(share: float | None) -> str:
 
 
 def share_text(part: float | None, whole: float | None) -> str:
-    """A part of a whole in percent; unknown where the whole is none."""
+    """A part of a whole in percent; unknown if the whole is zero."""
     return percent_text(part / whole) if part is not None and whole else UNKNOWN
 
 
 def core_text(share: float | None) -> str:
-    """Of one core, which a process with threads may exceed: 1.2 → ``120 %``."""
+    """CPU use in percent of one core; a process with threads may exceed 100: 1.2 → ``120 %``."""
     return UNKNOWN if share is None else f"{share * 100:,.0f} %"
 
 
@@ -133,7 +134,7 @@ LIMITS = {
     Op.AT_LEAST: ("in at least", "at least", "in at least"),
     Op.EQUAL: ("in exactly", "exactly", "in exactly"),
 }
-"""Before the limit of a time, of an amount, and of how late the generator may be."""
+"""The words before a limit: for a time, for an amount, and for the generator's lag."""
 
 
 WORDS = {"PASS": "met", "FAIL": "missed", "NO_DATA": "no data", "INVALID": "not valid"}

@@ -335,7 +335,7 @@ class How(Part):
     stopped_by_search: bool | None = None
     stopped_for_window: str | None = None
     stopped_for_disk: str | None = None
-    """when it was stopped, for the end of the target's window or for want of room"""
+    """when it was stopped, because the target's window or the disk's room was about to end"""
     aborted: list[str] = Field(default_factory=list)
     """objectives that stopped it"""
     options: dict[str, Any] = Field(default_factory=dict)

@@ -94,7 +94,7 @@ def start_anew(service: "Service") -> None:
 
 
 HEADER = "X-Simulator-Admin"
-"""Not one of those that a page may send to another site without being allowed to (CORS)."""
+"""A header that a page of another site can't send without permission (CORS)."""
 
 
 def from_loopback(request: web.Request) -> bool:
@@ -167,7 +167,7 @@ def add_routes(app: web.Application, service: "Service") -> None:
         return json_response({"sessions": sessions})
 
     async def end(request: web.Request) -> web.Response:
-        """The other side ends the conversation of a token, as an agent or a flow would."""
+        """End the conversation of a token as an agent or a flow would."""
         token = request.match_info["token"]
         for deployment in service.deployments.values():
             if token in deployment.sessions:
@@ -181,7 +181,7 @@ def add_routes(app: web.Application, service: "Service") -> None:
 
     @web.middleware
     async def during_stall(request: web.Request, handler: Answer) -> web.StreamResponse:
-        """A stall of the service holds up everything but this side door."""
+        """The admin pages answer during a stall of the service, too."""
         if service.stall.on and not request.path.startswith("/sim/"):
             await service.stall.wait()
         return await handler(request)

@@ -291,7 +291,7 @@ _NO_KEY = b"what a bot shows has no ids"
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What was recorded: greetings, and answers with what was said to get them."""
+    """Recorded greetings, and recorded answers with the texts that they answered."""
 
     greetings: tuple[Turn, ...]
     answers: tuple[tuple[frozenset[str], Turn], ...]
@@ -319,7 +319,7 @@ class Drawn:
         return self._draws.choice(greetings) if greetings else None
 
     def turn(self, guest_text: str) -> Turn | None:
-        """An answer to that, or to anything."""
+        """A recorded answer to this text, or else to any text."""
         known = self._to.get(_plain(guest_text)) or self._to.get(_without_data(guest_text))
         return self._draws.choice(known or self._all)
 
@@ -351,7 +351,7 @@ def read_rehearsal(path: Path) -> Rehearsal:
 
 
 def _recorded_part(reply: Moment, redactor: Redactor) -> dict[str, object]:
-    """What a message shows, without ids and without what was somebody's."""
+    """The visible parts of a message, without ids and personal data."""
     shown = redactor.value({"text": reply.text, "content": reply.body.get("content") or []})
     text = shown["text"].replace("{text}", "{ text}")[:OUTBOUND_CHARACTERS]
     if not shown["content"]:
@@ -366,7 +366,7 @@ def _gaps(replies: tuple[Moment, ...]) -> tuple[float | None, ...]:
 
 
 def _texts_of(question: Moment) -> frozenset[str]:
-    """What a bot may hear of it: a text, or the payload of a choice."""
+    """What the bot reads of it: a text, or the payload of a choice."""
     texts = {question.text} if question.text else set()
     payloads = [
         inner(one, "buttonResponse", "payload") for one in objects(question.body.get("content"))
@@ -377,13 +377,13 @@ def _texts_of(question: Moment) -> frozenset[str]:
 
 
 def _plain(text: str) -> str:
-    """A text by which the same is known again."""
+    """A normalized text, by which equal messages are recognised."""
     return A_FILE if _FILE_NAME.fullmatch(text) else " ".join(text.casefold().split())
 
 
 @lru_cache(maxsize=4096)
 def _without_data(text: str) -> str:
-    """The same, whoever's order it is about; that takes a while."""
+    """The same without personal data, such as order numbers; slower."""
     return _plain(_ANYBODY.masked(text))
 
 

@@ -57,7 +57,7 @@ FRAME_FAULTS: dict[str, FaultKind] = {
         "an error (`code`) with a tracingId of nobody here precedes a frame"
     ),
 }
-"""Those of outgoing frames: looked for at each of them, once one is on."""
+"""Faults of outgoing frames. They are checked at each frame only if one of them is on."""
 FAULTS: dict[str, FaultKind] = {
     "refuse_403": FaultKind("the upgrade is refused with HTTP 403"),
     "refuse_429": FaultKind("the upgrade is refused with HTTP 429 and Retry-After", seconds=2),
@@ -118,7 +118,7 @@ class Fault:
     when: Literal["before", "after", "answered"] = "after"
     code: int = 5000
     from_s: float = 0.0
-    """It strikes from so many seconds after its first event on."""
+    """It strikes only after this many seconds from its first event."""
 
 
 @dataclass(slots=True)
@@ -273,7 +273,7 @@ def send_with_faults(connection: "Connection", frame: bytes) -> bool:
 
 
 def _release(connection: "Connection", frame: bytes) -> None:
-    """Nothing followed the frame that was held back: send it after all."""
+    """Send the frame that was held back, if no other frame followed it."""
     if connection.overtaken is frame:
         connection.overtaken = None
         connection.write(frame)

@@ -145,7 +145,7 @@ async def token(service: "Service", request: web.Request) -> web.Response:
 
 
 def fault(service: "Service") -> web.Response | None:
-    """What the fault plan has in store for a REST call."""
+    """The error answer of a REST call if a fault strikes; None otherwise."""
     if not service.faults.active:
         return None
     if service.faults.strikes("api_429"):
@@ -189,7 +189,8 @@ def may_view(service: "Service", request: web.Request, conversation: "Conversati
 
 
 def division_of(service: "Service", conversation: "Conversation") -> str:
-    """Its deployment's, or by the knob one that is nobody's else."""
+    """The division of a conversation: that of its deployment, or by a knob one that the caller
+    can't see."""
     every = service.knobs.foreign_every
     if every and conversation.serial % every == 0:
         return f"division of conversation {conversation.serial}"
@@ -197,7 +198,7 @@ def division_of(service: "Service", conversation: "Conversation") -> str:
 
 
 def guarded(service: "Service", any_of: tuple[str, ...], handler: Answer) -> Answer:
-    """The handler behind the check of ``refused``."""
+    """A handler that first checks whether the call is refused."""
 
     async def checked(request: web.Request) -> web.StreamResponse:
         refusal = refused(service, request, any_of)

@@ -125,7 +125,8 @@ def application(service: Service) -> web.Application:
 
 
 def _silenced_logger() -> logging.Logger:
-    """aiohttp tells of each client's bad HTTP with a traceback; here that is daily business."""
+    """aiohttp's logger, silenced: it prints a traceback for each malformed request, which is normal
+    here."""
     for name in ("aiohttp.server", "aiohttp.websocket", "aiohttp.web"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return logging.getLogger("aiohttp.server")
@@ -235,7 +236,7 @@ def orphaned(fd: int, service: Service, stop: asyncio.Event) -> None:
 
 
 def run(settings: Settings) -> None:
-    """The whole simulator, in this process. Raises ConfigError if the port can't be had."""
+    """Run the simulator in this process. Raises ConfigError if the port is not available."""
     sock = listen(settings.host, settings.port)
     raise_file_limit()  # one is needed per guest
     # hardly anything here is cyclic: looking for it after every 700 objects costs a tenth of all

@@ -162,7 +162,7 @@ class Service:
             timeline.append((self.now(), what, detail))
 
     async def end_what_is_old(self) -> None:
-        """Until cancelled: end what has grown too old."""
+        """End what is too old, again and again, until cancelled."""
         durations = [item.session_duration_s for item in self.settings.deployments]
         limits = (self.limits.idle_seconds, self.limits.connection_age_seconds)
         shortest = min([*durations, *(float(limit) for limit in limits if limit)])
@@ -172,7 +172,8 @@ class Service:
             self.sweep()
 
     def sweep(self) -> None:
-        """One round of it: sessions past their time, connections too idle or too old."""
+        """One round of that: end sessions past their time, and connections that are too idle or too
+        old."""
         now = self.now()
         idle = self.limits.idle_seconds or float("inf")
         age = self.limits.connection_age_seconds or float("inf")
@@ -272,7 +273,7 @@ class Service:
     # frames
 
     def fan_out(self, session: Session, frame: bytes) -> bool:
-        """To every connection of the session; whether at least one got it unspoilt."""
+        """Send to every connection of the session; True if at least one got the frame unchanged."""
         if self.faults.frames:
             return any([connection.send(frame) for connection in session.connections])
         ready = frames.text_frame(frame)
@@ -281,7 +282,7 @@ class Service:
         return bool(session.connections)
 
     def bystander(self, session: Session) -> Connection | None:
-        """Who gets what is not theirs, by a fault: the longest connected of another session."""
+        """The oldest connection of another session: a fault delivers to it what is not its own."""
         others = [one for one in self.connections if one.session not in (None, session)]
         return min(others, key=lambda one: (one.opened, one.id), default=None)
 

@@ -26,7 +26,7 @@ from harness.config.run_config import OVER, RATE, SEARCH, SEED, SETTINGS, child_
 from harness.errors import ConfigError
 from harness.foreign import check_file
 from harness.machine import IN_ORDER, Lifeline, deferred_stops, handled_signals, handling, killed_by
-from harness.rundir.layout import RunDirectory, left_sentence, writing
+from harness.rundir.layout import STUDY_LOG, RunDirectory, left_sentence, writing
 from harness.streams import plain_line
 from harness.supervise.parameters import playable
 
@@ -341,7 +341,6 @@ class Stages:
 
 
 Say = Callable[[str], object]
-LOG = "harness.log"
 POLL_S = 0.5
 
 
@@ -364,7 +363,7 @@ def watch_run(
     lifeline = Lifeline()  # should we be killed, the run ends in order too
     try:
         own = child_environment() if environment is None else environment
-        with (out / LOG).open("wb") as log, deferred_stops():
+        with (out / STUDY_LOG).open("wb") as log, deferred_stops():
             process = _start(command, {**own, SEARCH.variable: "1"}, lifeline, stdout=log)
         while _goes_on(process):
             directory = _newest(out, before)
@@ -382,7 +381,7 @@ def watch_run(
         lifeline.close()
     run = _newest(out, before)
     if run is None or not RunDirectory(run).record.is_file():
-        why = reason_in(out / LOG, lambda last: last or "no reason given")
+        why = reason_in(out / STUDY_LOG, lambda last: last or "no reason given")
         raise ConfigError(f"{out.name} did not run: {why}")
     return run.resolve()
 

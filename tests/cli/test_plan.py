@@ -230,14 +230,14 @@ def test_the_capacity_of_a_search(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "has no sure answer (so far between 120 and 123 guests/min): search again" in doubt
     page = next(Path().glob("reports/*/plan.html")).read_text()
     assert "It fits what was met so far, with 41% to spare; that is not sure" in page
-    assert "Of what it carries is known: so far between 120 and 123 guests/min." in page
+    assert "Its capacity, as far as it is known: so far between 120 and 123 guests/min." in page
     assert "It fits, with" not in page
     # sessions of 0.42 s: nothing is said, neither in the terminal nor on the page
     other = {"arrivals_per_s": 2.0, "session_s": 0.42, "occupancy": 0.84, "replies_per_s": 2.0}
     folder = search_of(tmp_path / "capacity-1", [met | other, over])
     assert main(["plan", *launch, "--capacity", folder]) == ExitCode.PASS
     output = capsys.readouterr().out
-    assert "gone when demand" not in output
+    assert "used up when demand" not in output
     assert "stay 420ms (the plan's: 8m) and have 1 messages answered each" in output
     # guests at once, each followed by the next
     levels: list[dict[str, object]] = [

@@ -310,7 +310,7 @@ def test_questions_that_the_end_cut_short_dilute_no_share_of_what_went_wrong() -
     told = judge_one(parse_objective("questions timed_out < 5%"), figures, percentile=nothing_more)
     assert (told.verdict, told.note) == (
         Verdict.NO_DATA,
-        "no question had come to an end by itself; 9 more were cut short by the end of the run",
+        "no question had ended by itself; 9 more were cut short by the end of the run",
     )
 
 

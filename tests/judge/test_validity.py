@@ -48,7 +48,7 @@ def test_a_run_as_it_was_asked_for_has_nothing_to_tell(start: dict[str, Any]) ->
 
 def test_dropped_and_late_arrivals_are_told_with_their_cause() -> None:
     (sentence,) = reasons(ALL, {"due": 600, "dropped": 160, "late": 30, "no_slot": 190})
-    assert "160 were dropped and 30 late, for want of free slots (190)" in sentence
+    assert "160 were dropped and 30 late, because no slot was free (190)" in sentence
     (sentence,) = reasons(ALL, {"due": 600, "dropped": 0, "late": 30, "no_slot": 2})
     assert "the generator itself" in sentence
 
@@ -60,7 +60,7 @@ def test_slots_that_never_asked_for_a_guest_are_told_and_no_more_slots_are_asked
     assert "give the shape more" not in sentence
     (sentence,) = reasons(ALL | {"schedule": None}, arrivals, never_asked={"B": 9})
     assert "9 of them because no slot of class B ever asked for a guest" in sentence
-    assert "the other 6, for want of free slots (6): give the shape more of them" in sentence
+    assert "the other 6, because no slot was free (6): give the shape more slots" in sentence
 
 
 def test_arrivals_of_a_lost_process_are_not_put_down_to_a_late_generator() -> None:
@@ -71,7 +71,7 @@ def test_arrivals_of_a_lost_process_are_not_put_down_to_a_late_generator() -> No
     assert "late though" not in sentence
     arrivals |= {"dropped": 20, "no_slot": 3}
     (sentence,) = not_offered(ALL | {"schedule": None}, intervals, arrivals, (), lost=17)
-    assert "was gone; the other 3, for want of free slots (3)" in sentence
+    assert "was gone; the other 3, because no slot was free (3)" in sentence
 
 
 def test_an_objective_decides_only_about_what_it_names() -> None:
@@ -91,7 +91,7 @@ def test_slots_that_are_gone_are_told() -> None:
     [
         ({"stopped_by_hand": True}, "the schedule was cut by hand after 7s of 1m"),
         ({"options": {"run_time_s": 7}}, "the schedule was cut by the run time of 7s after 7s"),
-        ({"stopped_for_window": "x"}, "cut for the end of the target's window"),
+        ({"stopped_for_window": "x"}, "cut because the target's window was about to close"),
         ({}, "the schedule was cut after 7s of 1m, when 70 of its 600 arrivals had come due"),
     ],
 )

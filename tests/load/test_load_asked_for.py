@@ -146,7 +146,7 @@ def test_too_few_slots_void_the_run(simulator: Any, tmp_path: Path) -> None:
     code, output = run(simulator, tmp_path, file)
     assert code == 6, output
     told = reasons(tmp_path)
-    assert "for want of free slots" in told
+    assert "because no slot was free" in told
     for operation in ("connect", "session_open"):
         assert f"FAIL  {operation} corrected p95 < 30s  was > " in told
 

@@ -11,9 +11,10 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
 from harness.errors import ConfigError
-from harness.load.options import MANIFEST, RUN_ID, add_options, read_options
+from harness.load.options import RUN_ID, add_options, read_options
 from harness.load.run import time_to_clear_s
 from harness.preflight.guard import Intent, drain_s
+from harness.rundir.layout import HANDED_OUT_FILES
 from harness.supervise.children import free_port
 
 URL = "ws://127.0.0.1:1/v1?deploymentId=12345678-90ab-cdef-1234-567890abcdef"
@@ -63,7 +64,8 @@ def test_a_worker_finds_the_masters_files_where_they_were_handed_out(
     targets, own = tmp_path / "targets.toml", tmp_path / "own.pem"
     targets.write_text(f'[targets.shop]\nurl = "{URL}"\nca_file = "/elsewhere/ca.pem"\n')
     paths = {"targets": {"t.toml": str(targets)}, "ca_file": {"/elsewhere/ca.pem": str(own)}}
-    (tmp_path / MANIFEST).write_bytes(orjson.dumps({**paths, "slo": {"a/s.toml": "here.toml"}}))
+    paths["slo"] = {"a/s.toml": "here.toml"}
+    (tmp_path / HANDED_OUT_FILES).write_bytes(orjson.dumps(paths))
     monkeypatch.setenv("HARNESS_HANDED_OUT", str(tmp_path))
     monkeypatch.setenv("HARNESS_REPORTS", "mine")
     words = ("--target", "shop", "--targets", "./t.toml", "--slo", "a/./s.toml")
@@ -71,7 +73,7 @@ def test_a_worker_finds_the_masters_files_where_they_were_handed_out(
     assert options.target.url == URL
     assert options.target.ca_file == own, "the targets file names it"
     assert (options.slo, options.reports) == (Path("here.toml"), Path("mine"))
-    (tmp_path / MANIFEST).unlink()
+    (tmp_path / HANDED_OUT_FILES).unlink()
     with pytest.raises(ConfigError, match="what the master handed out is gone"):
         read_options(parsed(*words))
 

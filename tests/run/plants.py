@@ -216,7 +216,7 @@ PLANTS = (
         run=("--stop-timeout", "1s"),
         last="guest.think('20s')",
         stories=PYTHON,
-        cause=r"cut (short )?[1-9]|cut short by the end|had come to an end by itself|not offered",
+        cause=r"cut (short )?[1-9]|cut short by the end|had ended by itself|not offered",
     ),
     Plant("stopped by hand", act=stop_by_hand, workloads=(OPEN,), cause=r"cut by hand"),
     Plant("stopped by -t", run=("-t", "3s"), workloads=(OPEN,), cause=r"cut by the run time"),

@@ -32,8 +32,9 @@ from harness.errors import ConfigError, safe_quote
 from harness.foreign import read_bytes
 from harness.load.cluster.handshake import own_files
 from harness.load.logs import LOG
-from harness.load.options import MANIFEST, parameters, read_options
+from harness.load.options import parameters, read_options
 from harness.load.user import ScriptUser
+from harness.rundir.layout import HANDED_OUT_FILES
 from harness.units import duration_text
 
 if TYPE_CHECKING:  # where guests come by Python, nobody pays for the model of a script
@@ -315,7 +316,7 @@ def unpack(answer: Mapping[str, Any], folder: Path) -> Handed:
         key: {text: str(there(name)) for text, name in named.items()}
         for key, named in answer["options"].items()
     }
-    (folder / MANIFEST).write_bytes(orjson.dumps(options))
+    (folder / HANDED_OUT_FILES).write_bytes(orjson.dumps(options))
     return Handed(
         locustfiles=tuple(map(there, answer["locustfiles"])),
         script=there(answer["script"]) if answer["script"] else None,

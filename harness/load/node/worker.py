@@ -255,7 +255,7 @@ class WorkerNode(Node):
 
     def _on_welcome(self, environment: Any, msg: Any) -> None:
         if problems := [safe_quote(why) for why in msg.data["problems"]]:
-            LOG.error("the master sent this worker home: %s", "; ".join(problems))
+            LOG.error("the master has dismissed this worker: %s", "; ".join(problems))
             environment.process_exit_code = int(ExitCode.CONFIG)
             self.runner.quit()
             return

@@ -44,15 +44,15 @@ LOG_DIGITS = (
     (1, 3),
     (1,),
 )
-"""Where a decade may be labelled, from dense to sparse."""
+"""The digits at which a logarithmic axis may be labelled, from dense to sparse."""
 TIME_STEPS_S = (
     1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400,
 )  # fmt: skip
 MOST_TIME_TICKS = 8
 HEAT_COLUMNS = 120
-"""At most, of the map of replies by time and duration."""
+"""Maximum number of columns in the heat map of replies."""
 SECONDS_FROM_MS = 3000.0
-"""From so high a value on an axis of times is labelled in seconds."""
+"""An axis of times is labelled in seconds if its highest value reaches this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +199,7 @@ class Drawing:
 
     @property
     def shapes(self) -> Markup:
-        """All of it; nothing from outside is in it but numbers."""
+        """The SVG of the chart; only numbers in it come from outside."""
         return Markup("".join(self._shapes))
 
     def _path(self, paint: str, path: str) -> None:
@@ -424,7 +424,7 @@ class TimeCharts:
 
 
 def _readings(texts: Iterable[tuple[str, Sequence[str | None]]]) -> str:
-    """As ``page.js`` reads it; what separates there can't come from outside."""
+    """The texts of the tooltip as ``page.js`` reads them; separators inside a text are replaced."""
     rows = ((name, *(text or "" for text in row)) for name, row in texts)
     return "\n".join(
         "|".join(" ".join(cell.replace("|", "/").split()) for cell in row) for row in rows

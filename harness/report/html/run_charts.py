@@ -56,7 +56,7 @@ def _all(series: Series) -> Iterator[Incident]:
         None if value is None else value * series.width_s
         for value in series.rates.get("dropped", [])
     ]
-    yield from _first(series, dropped, "first arrival dropped, for want of a free slot")
+    yield from _first(series, dropped, "first arrival dropped: no slot was free")
     yield from _first(series, series.sessions.get("leftover", []), "first leftover", total=True)
     for one in COUNTERS.values():
         if one.alarming or one.marked:
@@ -125,7 +125,7 @@ TableColumn = tuple[str, Values, Callable[[float | None], str]]
 """Its name, its values, and how one is written."""
 BY_SCHEDULE = (
     "Guests per second: due by the schedule, started, started late, and dropped (never started, "
-    "for want of a free slot). Where started is below due, the load was not the planned one."
+    "because no slot was free). Where started is below due, the load was not the planned one."
 )
 BY_TURNS = "Guests per second. In a closed workload the next one comes when one has left."
 LEFT = "Sessions without proof of their end, of guests who have left by then."

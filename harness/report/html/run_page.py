@@ -62,11 +62,11 @@ from harness.rundir.schema import Objective, RunRecord
 
 TIMES = (*QUANTILES, "mean")
 WIDE = frozenset({"p90", "p99_9", "max", "mean"})
-"""Times that no phone has room for."""
+"""Columns that are left out on a narrow screen."""
 CONNECTING = ("connect", *CONNECT_PHASES)
 MOST_INCIDENTS = 6
 GENERATOR_SHOWN = 3
-"""So many of its figures stand on the page; the others unfold."""
+"""How many of the generator's figures are shown at once; the others are collapsed."""
 
 
 def run_page(record: RunRecord, series: Series | None) -> str:
@@ -497,7 +497,7 @@ def _measuring() -> Section:
 
 
 def _section(key: str, heading: str, *blocks: Block, lede: Cell = "", short: str = "") -> Section:
-    """A part of the page that its table of contents names."""
+    """A section that is listed in the table of contents."""
     return Section(heading, blocks, lede, key, short or heading)
 
 

@@ -29,17 +29,18 @@ if TYPE_CHECKING:  # a plan needs no checks, and they take a while to import
 
 SCHEMA = 1
 QUIET = 0.1
-"""Of a machine that others may use while it is calibrated."""
+"""The share of the machine that other programs may use during a calibration without a warning."""
 SAFE = 0.7
 """The part of the measured limit that a plan uses: the rest is a safety margin."""
 SPOILED_MS = LATE_MS / 2
 """Half of what makes a run INVALID: there has to be room for a bad minute."""
 SLOW_MS = 100.0
-"""The simulator answers after a millisecond; where half of them take this, it is at fault."""
+"""If half of the simulator's answers take this long (normally about 1 ms), the simulator is the
+limit."""
 WINDOW = 3
-"""Seconds that are judged together: one late second proves little."""
+"""How many seconds form a window that is judged as a whole."""
 SPOILED_IN_A_ROW = 2
-"""Windows one after the other that must be bad: one stall of the machine is no limit."""
+"""How many windows in a row must be bad: a single stall of the machine is no limit."""
 
 
 class Limit(StrEnum):
@@ -72,7 +73,7 @@ class Rate:
 
     @property
     def safe_per_s(self) -> float:
-        """What to count on."""
+        """The rate that a plan may count on."""
         return self.per_s * SAFE
 
 
@@ -150,7 +151,7 @@ class Calibration:
     kinds: Mapping[str, MachineLimits]
 
     def best(self, *, tls: bool = True) -> MachineLimits:
-        """As real deployments are reached (TLS), or what there is."""
+        """The limits over TLS, as real deployments use it, or else those that were measured."""
         wanted = "tls" if tls else "plain"
         return self.kinds.get(wanted) or next(iter(self.kinds.values()))
 

@@ -27,7 +27,7 @@ class Side(StrEnum):
 BOUNDS_AT_MOST = 0.1
 """With more lower bounds among the points, a figure that does not rise may still have risen."""
 UNSEEN = frozenset({Drift.FLAT, Drift.IMPROVING})
-"""What lower bounds can't show."""
+"""Verdicts that are not possible if too many points are lower bounds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +51,15 @@ class Watched:
     """Then a fall is an improvement, and never fails."""
     matters: float = 0.05
     floor: float = 0.0
-    """In the figure's unit: a smaller change never matters, however large it is as a share."""
+    """A change smaller than this, in the figure's unit, never matters, even if it is a large share.
+    """
     relative: bool = True
     limit: float | None = None
     fills: bool = False
     lower_bounds: int = 0
     """how many of the values are lower bounds: a percentile among what never came"""
     unit: str = ""
-    """ms, s, MB, share, or none: for people; nothing is reckoned with it"""
+    """ms, s, MB, share or empty; only shown, never used in a calculation"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ class Leak:
 
 
 ORDER = (Drift.DRIFTING, Drift.UNDECIDED, Drift.IMPROVING, Drift.FLAT)
-"""Of verdicts, the most important of a report first."""
+"""The order of verdicts in a report, the most important first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +107,7 @@ class DriftReport:
         ]
 
     def leak_is(self, verdict: Drift) -> bool:
-        """Whether this is said of the leak, if anything is."""
+        """Whether the leak has this verdict; False if nothing is known of a leak."""
         return self.leak is not None and self.leak.verdict is verdict
 
     @property

@@ -49,7 +49,7 @@ GAP = 3.0
 """Bins without a value interrupt the line where they are so many times as wide as usual."""
 MOST_LABELS = 4
 SPIKES = 0.02
-"""So small a part of the points at each end may lie outside and is drawn at the edge."""
+"""At each end this share of the points may lie outside the drawing; they are drawn at its edge."""
 
 
 def drift_chart(finding: Finding) -> Chart:
@@ -93,7 +93,8 @@ def _labels(low: float, high: float, unit: str | None) -> list[tuple[float, str]
 
 
 def _fan(trend: Trend, cut_s: float, end_s: float) -> list[tuple[float, float]]:
-    """The lines of the lowest and the highest slope, through the middle of the fitted one."""
+    """The lines with the lowest and the highest slope of the interval, through the middle of the
+    fitted line."""
     ends, low, high = trend.ends, trend.slope_low_per_h, trend.slope_high_per_h
     if ends is None or low is None or high is None:
         return []
@@ -118,7 +119,7 @@ def _range(
 
 
 def _stretches(at_s: Sequence[float], values: Sequence[float]) -> list[list[tuple[float, float]]]:
-    """The points, apart where there is a hole between them."""
+    """The points in stretches, split where there is a gap."""
     steps = [later - earlier for earlier, later in pairwise(at_s)]
     widest = GAP * median(steps)
     stretches = [[(at_s[0], values[0])]]
@@ -336,7 +337,7 @@ def _amount(finding: Finding, value: float | None) -> str:
 
 
 def _between(finding: Finding) -> str:
-    """Where the change lies; empty where that can't be told."""
+    """The interval of the change in words; empty if it is not known."""
     low, high = finding.trend.low, finding.trend.high
     return "" if low is None else f"{_amount(finding, low)} to {_amount(finding, high)}"
 

@@ -61,10 +61,9 @@ WINDOW_S = 6 * 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """What is wanted, and from where the machines' and the arrivals' figures are known.
-
-    ``target`` are the words that name it in a command; ``guarded``: it needs a preflight.
-    """
+    """The inputs of a plan, and the sources of the machines' and the arrivals' figures. ``target``
+    holds the options that name the target in a command; ``guarded``: a run against it needs a
+    preflight."""
 
     wanted: Wanted
     machines: str
@@ -192,7 +191,7 @@ def _read_busy_hour(file: Path) -> BusyHour:
 
 
 def _window_s(text: str | None, terms: Terms | None) -> float:
-    """As written, else as long as the target's window is, else six hours."""
+    """The length of the window: as given, or that of the target's window, or six hours."""
     if text is not None:
         return seconds(text, "--window")
     if terms is None or not terms.guarded:

@@ -18,15 +18,16 @@ from harness.studies.queueing import (
 from harness.units import duration_text, figure_text
 
 ALLOWANCE = 0.999
-"""A count by chance is stated so that it is exceeded once in a thousand."""
+"""A random count is stated so that it is exceeded with a probability of one in a thousand."""
 FIXED_REQUESTS = 3
 """Requests of a guest beside the messages: configure, the greeting's health check, clear."""
 SAME = 0.2
-"""A search's guests and the plan's differ by no more in session length and messages."""
+"""A measured capacity applies to a plan only if session length and messages differ by no more than
+this share."""
 SPARE = 1.1
 """Slots of the test, as a factor of what chance requires."""
 GUESTS_PER_S = 50.0
-"""New ones that a machine carries of which nothing is known."""
+"""New guests per second of a machine that was not calibrated."""
 NAT_CONNECTIONS = 55_000
 """At a time to one place, by one address of a cloud's NAT gateway (AWS says so of its own); an
 address alone has ports for 64,512."""
@@ -153,7 +154,7 @@ class Wanted:
 
 
 def _one_if_unknown(figure: float | None) -> float:
-    """The figure; 1, which breaks no rule, where it is not known."""
+    """The figure; or 1, which is always valid, if it is not known."""
     return 1.0 if figure is None else figure
 
 
@@ -206,7 +207,7 @@ class LaunchPlan:
     agents: Agents
     test_guests: int
     nights: int | None
-    """that a test takes; None when not even its start and end fit into one window"""
+    """how many nights a test takes; None if its start and end alone do not fit into one window"""
     machines: int
     machine_shares: dict[str, float]
     leftover_chats_per_h: float
@@ -297,7 +298,7 @@ def _workers(runs: Sequence[PlannedRun]) -> int:
 
 
 def slots_for(at_once: float) -> int:
-    """Room for so many guests on average, for what chance adds, and a tenth to spare."""
+    """Slots for this many guests on average, with room for chance and a tenth to spare."""
     return ceil(SPARE * (at_once + 3.1 * sqrt(at_once) + 3))
 
 

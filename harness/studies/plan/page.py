@@ -204,7 +204,7 @@ def plan_rows(wanted: Wanted, plan: LaunchPlan, *, machines: str, arrivals: str)
         gone = (
             "none: that is below the peak"
             if plan.headroom < 0
-            else f"gone when demand has grown by {plan.headroom:.0%}, at "
+            else f"used up when demand has grown by {plan.headroom:.0%}, at "
             f"{wanted.chats_per_h * (1 + plan.headroom):,.0f} chats an hour"
         )
         answer = wanted.capacity.answer
@@ -301,9 +301,9 @@ def _why(wanted: Wanted, plan: LaunchPlan) -> str:
     if plan.headroom is None:
         return f"{sentence} Measure the capacity with harness capacity and plan again."
     if not _sure(wanted) and wanted.capacity is not None:
-        return f"{sentence} Of what it carries is known: {wanted.capacity.answer}."
+        return f"{sentence} Its capacity, as far as it is known: {wanted.capacity.answer}."
     if plan.headroom >= 0:
-        return f"{sentence} The reserve is gone when demand has grown by {plan.headroom:.0%}."
+        return f"{sentence} The reserve is used up when demand has grown by {plan.headroom:.0%}."
     return sentence
 
 

@@ -240,7 +240,7 @@ def test_what_a_worker_lacks_is_told_by_the_master_before_anything_is_sent(
         assert why in output
         code, output = finish(worker)
         assert code == 8, output
-        assert "the master sent this worker home" in output
+        assert "the master has dismissed this worker" in output
         assert "Traceback" not in output
         assert opened(simulator) == before
 
@@ -270,7 +270,7 @@ def test_a_late_worker_that_can_not_take_part_costs_the_run_nothing(
         second = cluster.worker(other, "late")
         code, told = finish(second, within_s=30)
         assert code == 8, told
-        assert "the master sent this worker home: worker" in told
+        assert "the master has dismissed this worker: worker" in told
         ask_to_stop(only_run(tmp_path / "m"))
         code, output = finish(cluster.master, within_s=120)
         finish(first)
