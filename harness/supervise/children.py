@@ -4,6 +4,7 @@ Locust looks at a locustfile, runs it, and is ended in three stages.
 """
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -248,6 +249,30 @@ def free_port() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return str(probe.getsockname()[1])
+
+
+def check_listen(host: str, port: int) -> None:
+    """Raises ConfigError where a master can't listen there."""
+    try:
+        (family, kind, _, _, place), *_ = socket.getaddrinfo(
+            None if host == "*" else host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (socket.gaierror, UnicodeError):
+        raise ConfigError(f"--bind: {host!r} is no address, and no machine's name") from None
+    with socket.socket(family, kind) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(place)
+            probe.listen()
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise ConfigError(f"--bind: {host} is no address of this machine") from None
+            taken = error.errno == errno.EADDRINUSE
+            why = "another process listens there" if taken else error.strerror or str(error)
+            raise ConfigError(
+                f"--master-port: the master can't listen at {host}:{port}: {why}. Choose another "
+                "port, and name it to the workers (HOST:PORT)"
+            ) from None
 
 
 def end_group(group: int, *, within_s: float, say: Callable[[str], None]) -> bool:

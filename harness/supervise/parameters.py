@@ -50,6 +50,7 @@ def check_numbers(args: Namespace) -> None:
     if together:
         raise UsageError(listed("these options do not go together", together))
     check_port("--metrics-port", args.metrics_port)
+    check_port("--master-port", args.master_port)
     seconds(args.stop_timeout, "--stop-timeout")
     if args.term_grace is not None:
         seconds(args.term_grace, "--term-grace")

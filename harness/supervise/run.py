@@ -40,6 +40,7 @@ from harness.supervise.children import (
     EmbeddedSimulator,
     LocustProcess,
     Stages,
+    check_listen,
     end_group,
     free_port,
     inherited_settings,
@@ -86,6 +87,8 @@ def supervise(args: Namespace) -> int:
     if args.seed is None:
         args.seed = RunConfig.of_process().get(run_config.SEED) or secrets.randbelow(2**31)
     behaviour = behaviour_of(args)
+    if args.master:
+        check_listen(args.bind, args.master_port)
     if args.target == "sim":  # its guests know it by its URL, whose terms may be written
         known_targets(Path(args.targets))
     locustfile, script = playable(args.locustfile)

@@ -1,6 +1,7 @@
 """What can be said against options before anything is done."""
 
 import os
+import socket
 from argparse import Namespace
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def parsed(*words: str) -> Namespace:
         (["--occupancy", "9", "-u", "9"], "--occupancy and --users do not go together"),
         (["--occupancy", "9", "--rate", "1/s"], "--occupancy and --rate do not go together"),
         (["--occupancy", "9", "--over", "1m"], "--occupancy and --over .say -t. do not go"),
+        (["--worker", "--master-port", "0"], "--master-port: expected 1 to 65535, got 0"),
         (["--metrics-port", "99999"], "--metrics-port: expected 1 to 65535"),
         (["--stop-timeout=-1s"], "--stop-timeout: expected a duration"),
     ],
@@ -67,6 +69,21 @@ def test_a_broken_or_endless_file_is_refused_before_anything_is_started(
     ):
         with pytest.raises(ConfigError, match=why):
             supervise(parsed(option, str(tmp_path / file)))
+
+
+def test_where_a_master_can_not_listen_is_told_before_anything_is_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("harness.supervise.run.LocustProcess", None)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for words, why in (
+            (["--master-port", port], rf"at 127\.0\.0\.1:{port}: another process listens there"),
+            (["--bind", "192.0.2.1"], r"--bind: 192\.0\.2\.1 is no address of this machine"),
+            (["--bind", "nobody.invalid"], "--bind: 'nobody.invalid' is no address"),
+        ):
+            with pytest.raises(ConfigError, match=why):
+                supervise(parsed("--master", "--expect-workers", "1", *words))
 
 
 def test_what_is_asked_travels_by_the_environment() -> None:
