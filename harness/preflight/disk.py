@@ -5,6 +5,7 @@ up; ``tests/preflight/test_disk.py`` holds a forecast against what a run has rea
 """
 
 import os
+import platform
 from dataclasses import asdict, dataclass
 from math import sqrt
 from pathlib import Path
@@ -102,6 +103,17 @@ def check_room(folder: Path, expected: Forecast) -> int | None:
     return free
 
 
+def check_end(folder: Path) -> None:
+    """Raises ConfigError where a process would have to end as soon as it began."""
+    free = free_bytes(folder)
+    if free is not None and free < ending_bytes():
+        raise ConfigError(
+            f"the disk is too full: {size_text(free)} are free in {folder}, and a process needs "
+            f"{size_text(ending_bytes())} to end in order. Make room, choose another folder "
+            "(--reports), or ignore this with --disk-guard off"
+        )
+
+
 def notable(folder: Path, expected: Forecast, free: int | None) -> str:
     """A sentence about a run that takes much of the room, or else nothing."""
     if free is None or (expected.total < NOTABLE_SHARE * free and expected.total < NOTABLE_BYTES):
@@ -125,13 +137,17 @@ class RoomWatch:
         """``needed`` bytes have to stay free for the run to end in order."""
         self._directory = directory
         self._needed = needed
+        self._full = ""
 
     def look(self) -> str:
-        """One sentence when there is no more room than the end of the run needs."""
+        """One sentence when there is no more room than the end of the run needs; it stays the same
+        from then on.
+        """
         free = free_bytes(self._directory)
-        if free is None or free >= self._needed:
-            return ""
-        return (
-            f"the disk is nearly full: {size_text(free)} are free in {self._directory.parent}, and "
-            f"it takes {size_text(self._needed)} to end in order: no new guests"
-        )
+        if not self._full and free is not None and free < self._needed:
+            place = f"{self._directory.parent.absolute()} on {platform.node()}"
+            self._full = (
+                f"the disk is nearly full: {size_text(free)} are free in {place}, and it takes "
+                f"{size_text(self._needed)} to end in order: no new guests"
+            )
+        return self._full

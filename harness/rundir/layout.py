@@ -181,22 +181,38 @@ def make_run_directory(reports: Path, run_id: str) -> Path:
             f"letters, digits, dots, hyphens and underscores, at most 100, and not {LATEST!r}"
         )
     directory = reports / run_id
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        # A name of its own: the workers of a run all try the same folder at the same moment.
-        probe = _beside(directory / "writable")
-        probe.touch()
-        probe.unlink()
+    with _probing(reports):
+        _probe(directory)
         with (
             contextlib.suppress(FileExistsError),
             (reports / ".gitignore").open("x", encoding="utf-8") as file,
         ):
             file.write("*\n")  # ledgers hold tokens: nothing of a run goes into anybody's history
+    return directory
+
+
+def check_reports(reports: Path) -> None:
+    """Make the folder of runs and see that it can be written to. Raises ConfigError."""
+    with _probing(reports):
+        _probe(reports)
+
+
+@contextlib.contextmanager
+def _probing(reports: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise ConfigError(
             f"the reports folder {reports} can't be written to: {error.strerror or error}"
         ) from error
-    return directory
+
+
+def _probe(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    # A name of its own: the workers of a run all try the same folder at the same moment.
+    probe = _beside(folder / "writable")
+    probe.touch()
+    probe.unlink()
 
 
 def sweep_command(run_dir: Path) -> str:

@@ -1,5 +1,6 @@
 """What a run will write is forecast on the safe side and held against what is free."""
 
+import platform
 from collections import namedtuple
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from harness.preflight.disk import (
     Forecast,
     RoomWatch,
     as_dict,
+    check_end,
     check_room,
     ending_bytes,
     forecast,
@@ -107,11 +109,21 @@ def test_where_nobody_says_what_is_free_nothing_is_refused(
     assert RoomWatch(tmp_path, 10**18).look() == ""
 
 
+def test_a_process_that_could_only_end_does_not_begin(tmp_path: Path, disk: list[int]) -> None:
+    check_end(tmp_path)
+    disk[0] = 1000
+    with pytest.raises(ConfigError, match=r"1 kB are free in .* --disk-guard off"):
+        check_end(tmp_path)
+
+
 def test_the_watch_speaks_when_the_end_would_no_longer_fit(tmp_path: Path, disk: list[int]) -> None:
     watch = RoomWatch(tmp_path / "run", 9_000_000)
     assert watch.look() == ""
     disk[0] = 8_900_000
     assert watch.look() == (
-        f"the disk is nearly full: 8.9 MB are free in {tmp_path}, and it takes 9 MB to end in "
-        "order: no new guests"
+        f"the disk is nearly full: 8.9 MB are free in {tmp_path} on {platform.node()}, and it "
+        "takes 9 MB to end in order: no new guests"
     )
+    said = watch.look()
+    disk[0] = 8_700_000
+    assert watch.look() == said

@@ -39,7 +39,8 @@ from harness.load.options import (
     take_parameters,
 )
 from harness.load.run import Run
-from harness.rundir.layout import make_run_directory
+from harness.preflight.disk import check_end
+from harness.rundir.layout import check_reports, make_run_directory
 from harness.transport.dial import check_sources
 from harness.workload.schedule import Piece, Share
 
@@ -247,6 +248,9 @@ class WorkerNode(Node):
             options = read_options(Namespace(**{**vars(environment.parsed_options), **msg.data}))
             check_sources(options.target)
             options.target.tls_context()
+            check_reports(options.reports)
+            if options.disk_guard:
+                check_end(options.reports)
             facts = facts_of(environment, options)
         except ConfigError as error:
             LOG.error("this worker can't take part: %s", error)

@@ -210,9 +210,16 @@ def put_others_module(folder: Path, target: str) -> None:
         (folder / name / "shop.py").write_text(f"TEXT = {name!r}\n")
 
 
+def put_a_file_in_the_way(folder: Path, target: str) -> None:
+    for name in ("m", "w"):
+        (folder / name).mkdir()
+    (folder / "w" / "reports").touch()
+
+
 @pytest.mark.parametrize(
     ("prepare", "target", "why"),
     [
+        (put_a_file_in_the_way, "", "can't take part: the reports folder"),
         (put_targets, "shop", "can't take part: the target 'shop' is not"),
         pytest.param(
             put_others_data,
@@ -222,7 +229,7 @@ def put_others_module(folder: Path, target: str) -> None:
         ),
         (put_others_module, "", "has another content of the module shop"),
     ],
-    ids=["no targets.toml", "other data", "other module"],
+    ids=["no reports folder", "no targets.toml", "other data", "other module"],
 )
 def test_what_a_worker_lacks_is_told_by_the_master_before_anything_is_sent(
     simulator: Any, tmp_path: Path, prepare: Callable[..., None], target: str, why: str
