@@ -14,7 +14,7 @@ from aiohttp import web
 
 from harness.errors import ConfigError
 from harness.simulator import frames
-from harness.simulator.behaviour.conversing import Agents, disconnect
+from harness.simulator.conversing import Agents, disconnect
 from harness.simulator.faults import FaultPlan
 from harness.simulator.rest import Answer, json_response
 from harness.simulator.truth import SessionEnd

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from harness.simulator import frames
-from harness.simulator.behaviour.bots import Bot
-from harness.simulator.behaviour.conversing import Agents
+from harness.simulator.bots import Bot
+from harness.simulator.conversing import Agents
 from harness.simulator.faults import FaultPlan
 from harness.simulator.frames import Ids
 from harness.simulator.guest_api.connection import Connection

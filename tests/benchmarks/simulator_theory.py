@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from processes import start_simulator
 
 from harness.measure.statistics import Blocks
-from harness.simulator.behaviour.bots import WorkQueue
+from harness.simulator.bots import WorkQueue
 from harness.simulator.dialogue import read_distribution
 from harness.studies.queueing import Queue
 

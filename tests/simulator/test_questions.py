@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from processes import harness
 
-from harness.simulator.behaviour.bots import Bot
+from harness.simulator.bots import Bot
 from harness.simulator.dialogue import read_dialogue, read_distribution
 from harness.simulator.settings import LIFELIKE, AgentSettings, BotSettings
 from harness.simulator.truth import Questions

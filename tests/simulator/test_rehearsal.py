@@ -11,7 +11,7 @@ from hars import came, configured, got, har, left, said, sent, socket
 
 from harness.cli.simulate import COMMAND, settings_of
 from harness.errors import ConfigError
-from harness.simulator.behaviour.bots import WorkQueue
+from harness.simulator.bots import WorkQueue
 from harness.simulator.dialogue import Distribution, Rehearsal, read_rehearsal
 
 JOIN = {"type": "Event", "events": [{"eventType": "Presence", "presence": {"type": "Join"}}]}

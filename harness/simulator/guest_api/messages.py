@@ -20,7 +20,7 @@ from aiohttp import web
 
 from harness.foreign import inner, objects
 from harness.simulator import frames
-from harness.simulator.behaviour.conversing import conversation_of
+from harness.simulator.conversing import conversation_of
 from harness.simulator.frames import dashed
 from harness.simulator.guest_api import attachments
 from harness.simulator.guest_api.connection import Refused

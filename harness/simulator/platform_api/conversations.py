@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from harness.foreign import inner, objects
-from harness.simulator.behaviour.conversing import disconnect_conversation
+from harness.simulator.conversing import disconnect_conversation
 from harness.simulator.frames import iso_ms
 from harness.simulator.rest import Answer, api_error, guarded, json_object, json_response, may_view
 from harness.simulator.truth import Conversation, Participant

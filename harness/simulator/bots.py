@@ -13,7 +13,7 @@ from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from harness.simulator.behaviour.conversing import disconnect, reply, send_unasked, typing
+from harness.simulator.conversing import disconnect, reply, send_unasked, typing
 from harness.simulator.dialogue import Distribution, Turn, spoken
 from harness.simulator.truth import Conversation, Question, Session
 

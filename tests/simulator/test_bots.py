@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from harness.simulator.behaviour.bots import WorkQueue
+from harness.simulator.bots import WorkQueue
 from harness.simulator.dialogue import read_dialogue, read_distribution
 from harness.simulator.settings import BotSettings
 
