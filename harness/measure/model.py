@@ -10,7 +10,7 @@ it is no longer sure which of the two was the answer. It is held until the guest
 leaves, or for :data:`DOUBT_WINDOW_NS`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from types import MappingProxyType
@@ -274,6 +274,55 @@ def latest_phase(phases: Iterable[str]) -> str:
     """The phase of a whole run: the latest that any of its processes is in, or empty."""
     order = list(Phase)
     return max((Phase(word) for word in phases if word in order), key=order.index, default="")
+
+
+class RunningTotals:
+    """The figures of a run that is going on: the intervals of all its processes, added up.
+
+    ``outcomes``, ``counts`` and ``arrivals`` are sums over all intervals, ``newest`` holds the last
+    interval of each process.
+    """
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, dict[str, int]] = {}
+        self.counts: dict[str, int] = {}
+        self.arrivals: dict[str, int] = {}
+        self.newest: dict[str, Mapping[str, Any]] = {}
+
+    def add(self, process: str, row: Mapping[str, Any]) -> None:
+        """Add one interval of one process. Raises an error for a damaged row, and adds nothing."""
+        _sums({}, row["sessions"])  # a view of the run must not end with a damaged number
+        outcomes = {
+            str(operation): _sums(self.outcomes.get(str(operation), {}), ended)
+            for operation, ended in row["outcomes"].items()
+        }
+        counts, arrivals = _sums(self.counts, row["counts"]), _sums(self.arrivals, row["arrivals"])
+        self.newest[process] = row
+        self.outcomes |= outcomes
+        self.counts, self.arrivals = counts, arrivals
+
+    def total(self, block: str, name: str) -> int:
+        """The sum over all processes of one number of their last interval."""
+        return sum(int(row[block].get(name, 0)) for row in self.newest.values())
+
+    @property
+    def phase(self) -> str:
+        """The latest phase that any process is in; empty before the first interval."""
+        return latest_phase(row.get("phase", "") for row in self.newest.values())
+
+    @property
+    def errors(self) -> int:
+        """How many operations ended in another outcome than ok."""
+        return sum(
+            count
+            for outcomes in self.outcomes.values()
+            for outcome, count in outcomes.items()
+            if outcome != Outcome.OK
+        )
+
+
+def _sums(totals: Mapping[str, int], more: Mapping[Any, int]) -> dict[str, int]:
+    return {**totals, **{str(name): totals.get(str(name), 0) + more[name] for name in more}}
 
 
 COMING = (Phase.RUNNING, Phase.PAUSED)

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from harness.errors import ConfigError
-from harness.measure.model import CONNECT_PHASES, OPERATIONS, Phase, latest_phase
+from harness.measure.model import CONNECT_PHASES, OPERATIONS, Phase, RunningTotals
 from harness.rundir.layout import AT_THE_END, WAITING, RunDirectory
 from harness.streams import plain_line, plain_table
 from harness.units import duration_text, milliseconds
@@ -55,10 +55,11 @@ class Tail:
                 yield path.name, line
 
 
-class Progress:
-    """The present state of a run: the newest interval of each process, added up."""
+class Progress(RunningTotals):
+    """The present state of a run, from the files of its processes."""
 
     def __init__(self, directory: Path, *, run_time_s: float | None) -> None:
+        super().__init__()
         files = RunDirectory(directory)
         self._intervals = Tail(directory, files.intervals("*").name)
         self._logs = Tail(directory, files.histograms("*").name)
@@ -67,12 +68,9 @@ class Progress:
         """for whom, before the run begins"""
         self.news: list[str] = []
         """what the end of the run has to say, and nobody has shown yet"""
-        self._newest: dict[str, dict[str, Any]] = {}
         self._histograms: dict[str, Histogram] = {}
         self._run_time_s = run_time_s
         self._began_s: float | None = None
-        self.arrivals: dict[str, int] = {}
-        self.errors = 0
 
     def refresh(self) -> None:
         """Read what is new."""
@@ -92,28 +90,9 @@ class Progress:
 
     def _take(self, name: str, row: dict[str, Any]) -> None:
         began_s = row["t"] - row["s"]
-        arrivals, sessions = dict(row["arrivals"]), dict(row["sessions"])
-        failed = sum(
-            count
-            for outcomes in row["outcomes"].values()
-            for word, count in outcomes.items()
-            if word != "ok"
-        )
-        self._newest[name] = {**row, "sessions": sessions}
+        self.add(name, row)
         if self._began_s is None:
             self._began_s = began_s
-        for key, count in arrivals.items():
-            self.arrivals[key] = self.arrivals.get(key, 0) + count
-        self.errors += failed
-
-    def total(self, block: str, key: str) -> int:
-        """The sum over all processes of one number of their newest interval."""
-        return sum(int(row[block].get(key, 0)) for row in self._newest.values())
-
-    @property
-    def phase(self) -> str:
-        """The phase that most concerns the user: the latest that any process is in."""
-        return latest_phase(row.get("phase", "") for row in self._newest.values())
 
     @property
     def stage(self) -> str:
@@ -169,7 +148,7 @@ class Progress:
 
     def view(self) -> RenderableType:
         """Everything as a small screen."""
-        many = len(self._newest)
+        many = len(self.newest)
         head = Text.assemble(
             (self.stage, "bold"),
             "  ",

@@ -37,6 +37,7 @@ from harness.measure.model import (
     CountedBy,
     Outcome,
     Phase,
+    RunningTotals,
     Sample,
     Section,
     counters_of,
@@ -61,17 +62,13 @@ TOTALS = (*counters_of(Section.SESSIONS, CountedBy.LEDGER), "occupancy")
 """Running totals of the sessions, by which a run may be stopped."""
 
 
-class Live:
-    """Running totals over all processes."""
+class Live(RunningTotals):
+    """The running totals with histograms, and a history of the last minutes."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.began_ns = monotonic_ns()
-        self.outcomes: dict[str, dict[str, int]] = {}
-        self.counts: dict[str, int] = {}
-        self.arrivals: dict[str, int] = {}
         self._histograms: dict[str, Histogram] = {}
-        self.newest: dict[str, Mapping[str, Any]] = {}
-        """each process's last interval"""
         self.points: deque[dict[str, Any]] = deque(maxlen=KEPT_POINTS)
         self._last_report_ns: dict[str, int] = {}
         self._recent: dict[str, Mapping[str, Counted | str]] = {}
@@ -104,22 +101,11 @@ class Live:
 
     def take(self, process: str, row: Mapping[str, Any], histograms: Mapping[str, Counted]) -> None:
         """Add one interval of one process."""
-        self.newest[process] = row
+        self.add(process, row)
         self._last_report_ns[process] = monotonic_ns()
-        for totals, more in ((self.counts, row["counts"]), (self.arrivals, row["arrivals"])):
-            for name, number in more.items():
-                totals[name] = totals.get(name, 0) + number
-        for operation, outcomes in row["outcomes"].items():
-            known = self.outcomes.setdefault(str(operation), {})
-            for outcome, number in outcomes.items():
-                known[str(outcome)] = known.get(str(outcome), 0) + number
         for tag, histogram in histograms.items():
             self._histograms.setdefault(tag, Histogram()).add(histogram)
         self._recent[process] = histograms
-
-    def total(self, block: str, name: str) -> int:
-        """The sum over all processes of one number of their last interval."""
-        return sum(int(row[block].get(name, 0)) for row in self.newest.values())
 
     def most_in_session(self) -> int:
         """Guests in session in the process that has most of them."""

@@ -24,7 +24,7 @@ from harness.judge.series import Series, Values
 from harness.ledger.ledger import Stage
 from harness.ledger.reader import read_leftovers
 from harness.load.live.totals import Live
-from harness.measure.model import OPERATIONS, latest_phase
+from harness.measure.model import OPERATIONS
 from harness.measure.recorder import LAG_LOOP, service_tag
 from harness.report.html.charts import BLUE, FAILURE_COLOURS, GREEN, ORANGE, RED, TimeCharts
 from harness.report.html.page import Figure, draw_figures, style_sheet
@@ -104,7 +104,7 @@ class SessionsTab:
             {
                 "run": "" if self._plugin.directory is None else self._plugin.directory.name,
                 "target": self._target,
-                "phase": latest_phase(row.get("phase", "") for row in live.newest.values()),
+                "phase": live.phase,
                 "sessions": figures["sessions"],
                 "arrivals": figures["arrivals"],
                 "operations": operations,
