@@ -309,20 +309,34 @@ class LedgerError(HarnessError):
     """The ledger can't be written or read; an unrecorded session must not exist."""
 
 
-class PlatformApiError(HarnessError):
-    """The Platform API answered with an error status."""
+NO_ANSWER = "no.answer"
+"""Code for what came with a good status and does not say what was asked."""
 
-    def __init__(self, status: int, code: str, message: str = "") -> None:
+
+class PlatformApiError(HarnessError):
+    """The Platform API answered with an error status (0: not at all), or beside the question.
+
+    ``signing_in``: it was its sign-in, so that nothing at all can be asked.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str = "", *, signing_in: bool = False
+    ) -> None:
         code = safe_quote(code)
-        text = f"the Platform API answered HTTP {status} ({code}) {safe_quote(message)}"
+        who = "the sign-in of the Platform API" if signing_in else "the Platform API"
+        answered = f"answered HTTP {status}" if status else "did not answer"
+        text = f"{who} {answered} ({code}) {safe_quote(message)}"
         super().__init__(text.rstrip())
         self.status = status
         self.code = code
+        self.message = message
+        self.signing_in = signing_in
 
     @property
     def refused(self) -> bool:
-        """Whether this client may not ask so, or the service knows no such thing."""
-        return self.status in (400, 403, 404)
+        """Whether this client may not ask so, the service knows no such thing, or does not say."""
+        told = self.status in (400, 403, 404) or self.code == NO_ANSWER
+        return told and not self.signing_in
 
 
 class ExitCode(IntEnum):

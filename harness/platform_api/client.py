@@ -7,13 +7,17 @@ The organisation's own limits for web messaging, as the Platform API tells them.
 """
 
 import json
+import re
+import threading
 import time
 from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import urllib3
@@ -21,8 +25,8 @@ import urllib3
 from harness.clock import monotonic_ns
 from harness.config.run_config import CLIENT_ID, CLIENT_SECRET, ENVIRONMENT
 from harness.config.target import Target
-from harness.errors import ConfigError, PlatformApiError
-from harness.foreign import an_object, inner, objects, parse_json
+from harness.errors import NO_ANSWER, ConfigError, PlatformApiError
+from harness.foreign import an_object, inner, objects, parse_json, text
 from harness.units import read_retry_after_s
 
 CALLS_PER_MINUTE = 280
@@ -30,6 +34,13 @@ CALLS_PER_MINUTE = 280
 TRIES = 5
 PATIENCE_S = 120.0
 """How long one call may wait in all, for rate limits and failures together."""
+ANSWER_S = 60.0
+"""How long one answer may take as a whole: the pool's own limits are those of a single read."""
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""Of an answer when it is unpacked; a page of 100 conversations has a few."""
+CHUNK = 65_536
+_TOKEN = re.compile(r"[!-~]{1,16384}")
+"""What can stand in a header."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +118,12 @@ class Places:
         return places
 
 
+class _Answer(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
 class PlatformApi:
     """One signed-in client. Every call raises PlatformApiError when it can't be answered."""
 
@@ -121,6 +138,7 @@ class PlatformApi:
         calls_per_minute: int = CALLS_PER_MINUTE,
         patience_s: float = PATIENCE_S,
         tries: int = TRIES,
+        answer_s: float = ANSWER_S,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._credentials = credentials
@@ -140,6 +158,7 @@ class PlatformApi:
         self._tries = tries
         self._calls_per_minute = calls_per_minute
         self._patience_s = patience_s
+        self._answer_s = answer_s
         self._sleep = sleep
         self._token = ""
         self._sent: deque[int] = deque()
@@ -164,19 +183,21 @@ class PlatformApi:
         """Sign in now instead of with the first call."""
         self._token = self._token or self._sign_in()
 
-    def get(self, path: str) -> Any:
-        return self._call("GET", path, None)
+    def get(self, path: str) -> dict[str, Any]:
+        return _decoded(self._call("GET", path, None))
 
-    def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        return self._call("POST", path, body)
+    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to a question that has a body."""
+        return _decoded(self._call("POST", path, body))
 
-    def patch(self, path: str, body: Mapping[str, Any]) -> Any:
-        return self._call("PATCH", path, body)
+    def patch(self, path: str, body: Mapping[str, Any]) -> None:
+        """Have something changed; what is said about it besides is not read."""
+        _check(self._call("PATCH", path, body))
 
     def close(self) -> None:
         self._pool.clear()
 
-    def _call(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None) -> _Answer:
         data = None if body is None else json.dumps(body).encode()
         renewed = False
 
@@ -190,7 +211,7 @@ class PlatformApi:
             if answer.status == 401 and not renewed:
                 renewed, self._token = True, ""  # it has run out: sign in once more
                 continue
-            return _decoded(answer)
+            return answer
 
     def _sign_in(self) -> str:
         pair = f"{self._credentials.id}:{self._credentials.secret}".encode()
@@ -204,9 +225,14 @@ class PlatformApi:
             lambda: headers,
             b"grant_type=client_credentials",
         )
-        token = _decoded(answer).get("access_token")
-        if not isinstance(token, str) or not token:
-            raise PlatformApiError(answer.status, "no.token", "the sign-in gave no access token")
+        try:
+            token = text(inner(_json(answer), "access_token"))
+        except PlatformApiError as error:
+            raise PlatformApiError(
+                error.status, error.code, error.message, signing_in=True
+            ) from None
+        if not _TOKEN.fullmatch(token):
+            raise PlatformApiError(answer.status, "no.token", "no access token", signing_in=True)
         return token
 
     def _patiently(
@@ -215,7 +241,7 @@ class PlatformApi:
         url: str,
         headers: Callable[[], dict[str, str]],
         data: bytes | None,
-    ) -> urllib3.BaseHTTPResponse:
+    ) -> _Answer:
         """Repeat what a rate limit (429), a failing server (5xx) or the network refused."""
         deadline = monotonic_ns() + int(self._patience_s * 1e9)
         for attempt in range(self._tries):
@@ -224,9 +250,9 @@ class PlatformApi:
             self._keep_pace()
             pause_s = 0.5 * 2**attempt
             try:
-                answer = self._pool.request(method, url, headers=head, body=data)
-            except urllib3.exceptions.HTTPError as error:
-                if last:
+                answer = self._ask(method, url, head, data, deadline)
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                if last or monotonic_ns() + pause_s * 1e9 > deadline:
                     raise PlatformApiError(0, "unreachable", _network(error)) from error
             else:
                 if last or (answer.status != 429 and answer.status < 500):
@@ -237,6 +263,52 @@ class PlatformApi:
                     return answer
             self._pause(pause_s)
         raise AssertionError("the last attempt returns or raises")
+
+    def _ask(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        data: bytes | None,
+        deadline_ns: int,
+    ) -> _Answer:
+        """Ask once. TimeoutError if the answer is not there as a whole in time.
+
+        A service that sends a byte now and then never exceeds a limit of the pool. So somebody else
+        reads, and is left to itself when the time is up.
+        """
+        outcome: SimpleQueue[_Answer | Exception] = SimpleQueue()
+
+        def ask() -> None:
+            try:
+                outcome.put(self._read(method, url, headers, data))
+            except Exception as error:  # noqa: BLE001 - raised where it is waited for
+                outcome.put(error)
+
+        wait_s = max(1.0, min(self._answer_s, (deadline_ns - monotonic_ns()) / 1e9))
+        threading.Thread(target=ask, daemon=True).start()
+        try:
+            answer = outcome.get(timeout=wait_s)
+        except Empty:
+            raise TimeoutError(f"no whole answer within {wait_s:.3g} s") from None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _read(self, method: str, url: str, headers: dict[str, str], data: bytes | None) -> _Answer:
+        body = bytearray()
+        answer = self._pool.request(method, url, headers=headers, body=data, preload_content=False)
+        try:
+            for chunk in answer.stream(CHUNK):
+                body += chunk
+                if len(body) > MAX_ANSWER_BYTES:
+                    message = f"the answer has more than {MAX_ANSWER_BYTES:,} bytes"
+                    raise PlatformApiError(answer.status, "too.large", message)
+        except BaseException:
+            answer.close()
+            raise
+        answer.release_conn()
+        return _Answer(answer.status, answer.headers, bytes(body))
 
     def _keep_pace(self) -> None:
         now = monotonic_ns()
@@ -252,24 +324,51 @@ class PlatformApi:
         self._sleep(seconds)
 
 
-def _decoded(answer: urllib3.BaseHTTPResponse) -> Any:
+def _json(answer: _Answer) -> Any:
+    """The value of an answer. Raises PlatformApiError for an error and for what is not JSON."""
+    _check(answer)
     try:
-        body = parse_json(answer.data) if answer.data else {}
+        return parse_json(answer.body)
     except ValueError:
-        body = {}
-        if answer.status < 400:
-            raise PlatformApiError(answer.status, "not.json", "the answer is not JSON") from None
-    fields = an_object(body)
+        raise PlatformApiError(answer.status, NO_ANSWER, "the answer is not JSON") from None
+
+
+def _check(answer: _Answer) -> None:
+    """Raises PlatformApiError for an answer that is an error."""
+    fields: dict[str, Any] = {}
+    with suppress(ValueError):
+        fields = an_object(parse_json(answer.body))
     said = fields.get("status")  # what passes an error on may say 200, and the body does not
     status = said if type(said) is int and answer.status < 400 <= said else answer.status
     if status >= 400:
         code = str(fields.get("code") or fields.get("error") or "unknown")
-        text = str(fields.get("message") or fields.get("description") or "")
-        raise PlatformApiError(status, code, text[:300])
+        message = str(fields.get("message") or fields.get("description") or "")
+        raise PlatformApiError(status, code, message[:300])
+    if status >= 300:  # not followed: it may lead anywhere
+        message = "it is at another address: --api-url and --login-url, or api_url of the target"
+        raise PlatformApiError(status, "redirected", message)
+
+
+def _decoded(answer: _Answer) -> dict[str, Any]:
+    """The object of an answer. Raises PlatformApiError for an error, and for what says nothing: a
+    job that was only accepted, an empty body, another form."""
+    body = _json(answer)
+    if answer.status != 200 or not isinstance(body, dict):
+        raise PlatformApiError(answer.status, NO_ANSWER, "a JSON object was expected")
     return body
 
 
-def _network(error: urllib3.exceptions.HTTPError) -> str:
+def listed(answer: Mapping[str, Any], name: str, *others: str) -> list[dict[str, Any]]:
+    """The objects of an answer's list; none of an answer that is empty, or has one of the others.
+
+    Raises PlatformApiError for an answer about something else, such as an error or a job.
+    """
+    if answer and not any(key in answer for key in (name, *others)):
+        raise PlatformApiError(200, NO_ANSWER, f"{name!r} was expected in it")
+    return objects(answer.get(name))
+
+
+def _network(error: Exception) -> str:
     reason = getattr(error, "reason", None) or error
     return str(reason).rpartition(": ")[2][:200]
 

@@ -1,13 +1,19 @@
 """Sign-in, retries and secrets, against the simulator's Platform API over real HTTP."""
 
+import gzip
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import chain, repeat
 from typing import Any
 
 import pytest
-from urllib3.response import HTTPResponse
 
 from harness.config.target import parse_target
 from harness.errors import ConfigError, PlatformApiError
-from harness.platform_api.client import Credentials, Places, PlatformApi, _decoded
+from harness.platform_api import client as client_module
+from harness.platform_api.client import Credentials, Places, PlatformApi, _Answer, _decoded
 
 ID = "12345678-90ab-cdef-1234-567890abcdef"
 GOOD = {"HARNESS_CLIENT_ID": "simulated-client", "HARNESS_CLIENT_SECRET": "simulated-secret"}
@@ -77,9 +83,93 @@ def test_it_keeps_within_its_share_of_calls(simulator: Any) -> None:
 def test_an_error_that_is_passed_on_with_http_200_is_an_error() -> None:
     body = b'{"status": 403, "code": "missing.permission", "message": "no"}'
     with pytest.raises(PlatformApiError, match="HTTP 403") as caught:
-        _decoded(HTTPResponse(body, status=200))
+        _decoded(_Answer(200, {}, body))
     assert (caught.value.refused, caught.value.code) == (True, "missing.permission")
-    assert _decoded(HTTPResponse(b'{"status": "Active"}', status=200)) == {"status": "Active"}
+    assert _decoded(_Answer(200, {}, b'{"status": "Active"}')) == {"status": "Active"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (202, b'{"jobId": "j"}'),
+        (204, b""),
+        (200, b""),
+        (200, b"[]"),
+        (200, b"NaN"),
+        (200, b"<html>please log in</html>"),
+    ],
+)
+def test_what_does_not_answer_the_question_is_no_empty_answer(answer: tuple[int, bytes]) -> None:
+    with pytest.raises(PlatformApiError, match=r"no\.answer") as caught:
+        _decoded(_Answer(answer[0], {}, answer[1]))
+    assert caught.value.refused
+
+
+def test_a_redirection_is_an_error_and_says_what_to_look_at() -> None:
+    with pytest.raises(PlatformApiError, match="--api-url"):
+        _decoded(_Answer(302, {}, b""))
+
+
+@contextmanager
+def sending(*pieces: bytes, then: bytes = b"") -> Iterator[PlatformApi]:
+    """The client of a service that answers the first request with these pieces, and goes on with
+    ``then``, every few milliseconds, for as long as anybody reads."""
+    over = threading.Event()
+
+    def serve() -> None:
+        with server.accept()[0] as sock:
+            sock.recv(65_536)
+            with suppress(OSError):
+                for piece in chain(pieces, repeat(then)):
+                    sock.sendall(piece)
+                    if not then or over.wait(0.01):
+                        break
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        api = PlatformApi(
+            Credentials(id="a", secret="b"), Places(api=url, login=url), tries=1, answer_s=1.0
+        )
+        api._token = "t"
+        try:
+            yield api
+        finally:
+            over.set()
+            api.close()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    "begun", [b"HTTP/1.1 200 OK\r\nX-More: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n "]
+)
+def test_an_answer_that_trickles_is_left_when_its_time_is_up(begun: bytes) -> None:
+    with (
+        sending(begun, then=b" ") as api,
+        pytest.raises(PlatformApiError, match="no whole answer within 1 s"),
+    ):
+        api.get(LIMITS)
+
+
+def test_an_answer_without_bounds_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "MAX_ANSWER_BYTES", 1000)
+    monkeypatch.setattr(client_module, "CHUNK", 100)
+    body = gzip.compress(b"{" + b" " * 1_000_000)  # a thousand bytes on the wire
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with sending(head + body) as api, pytest.raises(PlatformApiError, match=r"too\.large"):
+        api.get(LIMITS)
+
+
+@pytest.mark.parametrize("token", ['"a\\nb"', '"\u20ac"', "5", '""', "null"])
+def test_a_token_that_can_be_sent_in_no_header_is_none(token: str) -> None:
+    body = b'{"access_token": %b}' % token.encode()
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with sending(head + body) as api:
+        api._token = ""
+        with pytest.raises(PlatformApiError, match=r"sign-in.*no\.token") as caught:
+            api.get(LIMITS)
+    assert not caught.value.refused
 
 
 def test_nobody_listens() -> None:
