@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from harness.errors import PlatformApiError
-from harness.foreign import an_object, objects
-from harness.platform_api.client import PlatformApi
+from harness.foreign import an_object, objects, text
+from harness.platform_api.client import PlatformApi, listed
 from harness.units import parse_iso
 
 PAGE = 100
@@ -24,6 +24,7 @@ SEVERAL = 50
 GUESTS = ("customer", "external")
 """The purposes that the guest's participant may have."""
 OVER = ("disconnected", "terminated")
+HITS = "totalHits"
 MOST_RESULTS = 100_000
 """Page numbers of the details query end there (a log collector's change log)."""
 LONGEST = timedelta(days=30)
@@ -31,6 +32,8 @@ LONGEST = timedelta(days=30)
 SEARCH_SLICE = timedelta(hours=4)
 """The longest interval of one search by attributes: the vendor advises it, and some regions refuse
 24 h."""
+CLOCKS_APART = timedelta(minutes=5)
+"""How far the service's clock may be from ours."""
 RUN_ATTRIBUTE = "runId"
 GUEST_ATTRIBUTE = "guest"
 
@@ -123,8 +126,7 @@ def open_conversations(
     ``on_left_out`` hears how many the service counts and does not give: it gives no more than
     100,000, and may leave out pages or repeat them.
     """
-    listed = _details(api, start, end, conversations=[NOT_ENDED], on_left_out=on_left_out)
-    return map(_seen, listed)
+    return _details(api, start, end, conversations=[NOT_ENDED], on_left_out=on_left_out)
 
 
 def cleared_total(api: PlatformApi, start: datetime, end: datetime) -> int:
@@ -133,7 +135,7 @@ def cleared_total(api: PlatformApi, start: datetime, end: datetime) -> int:
     Analytics counts them without reading any: a total that owes nothing to a ledger.
     """
     return sum(
-        _count(_page(api, first, last, 1, size=1, segments=[CLEARED]).get("totalHits"))
+        _total(_page(api, first, last, 1, size=1, segments=[CLEARED]))
         for first, last in _slices(start, end, LONGEST)
     )
 
@@ -143,15 +145,27 @@ def conversations_of_guests(
 ) -> Iterator[Seen]:
     """The conversations of these guests by their journey ids, ended or not, fifty to a query."""
     for either in _any_of("journeyCustomerId", journeys):
-        yield from map(_seen, _details(api, start, end, segments=[either]))
+        yield from _details(api, start, end, segments=[either])
 
 
 def conversations_by_id(
     api: PlatformApi, ids: Sequence[str], start: datetime, end: datetime
 ) -> Iterator[Seen]:
-    """These conversations as analytics shows them, ended or not, fifty to a query."""
+    """These conversations as analytics shows them, ended or not, fifty to a query.
+
+    One that is shown twice, and not as ended both times, is given as it is shown as open.
+    """
     for either in _any_of("conversationId", ids):
-        yield from map(_seen, _details(api, start, end, conversations=[either]))
+        seen: dict[str, Seen] = {}
+        for one in _details(api, start, end, conversations=[either]):
+            if one.id in ids and (one.id not in seen or not one.state.over):
+                seen[one.id] = one
+        yield from seen.values()
+
+
+def _total(answer: Mapping[str, Any]) -> int:
+    listed(answer, HITS)
+    return _count(answer.get(HITS))
 
 
 def _any_of(dimension: str, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -169,12 +183,13 @@ def _details(
     conversations: Sequence[Mapping[str, Any]] = (),
     segments: Sequence[Mapping[str, Any]] = (),
     on_left_out: Callable[[int], None] = ignore_left_out,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Seen]:
     """Page by page; more than the service gives of an interval is asked for day by day.
 
-    A page with nothing new is the last one, whatever the service counts.
+    One that is shown both as ended and as not ended is given twice. A page with nothing new is the
+    last one, whatever the service counts.
     """
-    known: set[str] = set()  # intervals touch whole days, so that some would come twice
+    known: set[tuple[str, bool]] = set()  # intervals touch whole days: some would come twice
     spans = list(_slices(start, end, LONGEST))
     while spans:
         first, last = spans.pop(0)
@@ -183,8 +198,7 @@ def _details(
             answer = _page(
                 api, first, last, number, size=PAGE, conversations=conversations, segments=segments
             )
-            page, hits = objects(answer.get("conversations")), answer.get("totalHits")
-            total = _count(hits)
+            page, total = listed(answer, "conversations", HITS), _count(answer.get(HITS))
             if number == 1 and total > MOST_RESULTS and last - first > timedelta(days=1):
                 spans[:0] = _slices(first, last, timedelta(days=1))
                 break
@@ -193,9 +207,10 @@ def _details(
                 key = one.get("conversationId")
                 if isinstance(key, str):
                     received.add(key)
-                    if key not in known:
-                        known.add(key)
-                        yield one
+                    seen = _seen(one)
+                    if (key, seen.state.over) not in known:
+                        known.add((key, seen.state.over))
+                        yield seen
             number += 1
             if len(received) >= total if total else len(page) < PAGE:
                 break
@@ -223,7 +238,7 @@ def _page(
         "segmentFilters": [WEB_MESSAGING, *segments],
         "paging": {"pageSize": size, "pageNumber": number},
     }
-    return an_object(api.post("/api/v2/analytics/conversations/details/query", query))
+    return api.post("/api/v2/analytics/conversations/details/query", query)
 
 
 def _slices(
@@ -263,10 +278,8 @@ def conversations_of_run(
         }
         cursors: set[str] = set()
         while True:
-            answer = an_object(
-                api.post("/api/v2/conversations/participants/attributes/search", query)
-            )
-            page = objects(answer.get("results"))
+            answer = api.post("/api/v2/conversations/participants/attributes/search", query)
+            page = listed(answer, "results")
             for one in page:
                 tagged, key = _tagged(one, run_id), one.get("conversationId")
                 if tagged is not None and isinstance(key, str):
@@ -296,12 +309,12 @@ def _tagged(one: dict[str, Any], run_id: str) -> Tagged | None:
 def conversation_of_message(api: PlatformApi, message_id: str) -> str | None:
     """The conversation that a message belongs to; None if the service does not know it."""
     try:
-        details = an_object(api.get(f"{_path(message_id)}/details"))
+        details = api.get(f"{_path(message_id)}/details")
     except PlatformApiError as error:
         if error.status in (400, 404):
             return None
         raise
-    return str(details["conversationId"]) if details.get("conversationId") else None
+    return text(details.get("conversationId")) or None
 
 
 class Look(NamedTuple):
@@ -317,11 +330,12 @@ def look_now(api: PlatformApi, conversation_id: str) -> Look:
 
     Neither view of the vendor's definition has an end of the whole: each participant has its own.
     """
-    conversation = result_or_none(api.get, _path(conversation_id))
-    legs = objects(an_object(conversation).get("participants"))
+    conversation = result_or_none(api.get, _path(conversation_id)) or {}
+    legs = objects(conversation.get("participants"))
     guests = [leg for leg in legs if str(leg.get("purpose")) in GUESTS]
     purpose = str(guests[0]["purpose"]) if guests else ""
-    if not guests:
+    which = text(conversation.get("id")) or conversation_id
+    if not guests or which.lower() != conversation_id.lower():
         return Look(ConversationState.UNKNOWN)  # the others' ends say nothing of the guest's
     if all(_is_over(leg) for leg in legs):
         return Look(ConversationState.ENDED, purpose)
@@ -364,7 +378,7 @@ def observe(api: PlatformApi, *, queues: list[str], flows: list[str]) -> dict[st
             f"/api/v2/analytics/{kind}/observations/query",
             {"filter": {"type": "and", "clauses": clauses}, "metrics": metrics},
         )
-        for result in objects(an_object(answer).get("results")):
+        for result in listed(answer, "results"):
             for entry in objects(result.get("data")):
                 metric, stats = entry.get("metric"), an_object(entry.get("stats"))
                 if isinstance(metric, str):
@@ -386,48 +400,69 @@ def _count(value: Any) -> int:
 
 
 def _is_over(leg: Mapping[str, Any]) -> bool:
-    return bool(leg.get("endTime")) or str(leg.get("state")) in OVER
+    """A leg with an end that is still connected has not ended."""
+    state = leg.get("state")
+    return state.lower() in OVER if isinstance(state, str) else _end_of(leg) is not None
 
 
-def _segments(one: dict[str, Any], purposes: Sequence[str]) -> list[dict[str, Any]]:
-    return [
-        {**segment, "cleared": session.get("cleared")}
-        for participant in objects(one.get("participants"))
-        if str(participant.get("purpose")) in purposes
-        for session in objects(participant.get("sessions"))
-        for segment in objects(session.get("segments"))
-    ]
+def _end_of(
+    what: Mapping[str, Any], end: str = "endTime", start: str = "startTime"
+) -> datetime | None:
+    """When it ended; None if no time is given, one that is to come, or one before its start."""
+    at, began = _moment(what.get(end)), _moment(what.get(start))
+    if at is None or at > datetime.now(UTC) + CLOCKS_APART:
+        return None
+    return None if began is not None and at < began else at
+
+
+def _moment(value: object) -> datetime | None:
+    with suppress(ValueError):
+        return parse_iso(value) if isinstance(value, str) else None
+    return None
 
 
 def _seen(one: dict[str, Any]) -> Seen:
-    guest = _segments(one, GUESTS)
-    cleared = bool(guest) and any(part["cleared"] for part in guest)
+    guest = _sessions(one, GUESTS)
+    cleared = any(session.get("cleared") is True for session in guest)
+    ends = [end for session in guest for end in _ends(session)]
     purposes = [str(part.get("purpose")) for part in objects(one.get("participants"))]
     return Seen(
         id=str(one["conversationId"]),
         state=_state_in_analytics(one, guest),
         started=str(one.get("conversationStart", "")),
-        agent=any(not part.get("segmentEnd") for part in _segments(one, ["agent"])),
+        agent=any(None in _ends(session) for session in _sessions(one, ["agent"])),
         journey=_journey_in_analytics(one),
         cleared=cleared,
-        gone=_gone(guest),
+        gone=max([end for end in ends if end], default=None) if None not in ends else None,
         purpose=next((name for name in purposes if name in GUESTS), ""),
     )
 
 
-def _state_in_analytics(one: dict[str, Any], guest: Sequence[dict[str, Any]]) -> ConversationState:
-    if one.get("conversationEnd"):
+def _state_in_analytics(
+    one: Mapping[str, Any], guest: Sequence[Mapping[str, Any]]
+) -> ConversationState:
+    if _end_of(one, "conversationEnd", "conversationStart") is not None:
         return ConversationState.ENDED
-    gone = guest and all(part["cleared"] or part.get("segmentEnd") for part in guest)
+    gone = guest and all(
+        session.get("cleared") is True or None not in _ends(session) for session in guest
+    )
     return ConversationState.WRAP_UP if gone else ConversationState.OPEN
 
 
-def _gone(guest: Sequence[dict[str, Any]]) -> datetime | None:
-    ends = [str(part.get("segmentEnd") or "") for part in guest]
-    if ends and all(ends):
-        with suppress(ValueError):
-            return max(map(parse_iso, ends))
-    return None
+def _sessions(one: Mapping[str, Any], purposes: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        session
+        for participant in objects(one.get("participants"))
+        if str(participant.get("purpose")) in purposes
+        for session in objects(participant.get("sessions"))
+    ]
+
+
+def _ends(session: Mapping[str, Any]) -> list[datetime | None]:
+    """When each segment of a session ended; None for what has not ended, or can't be read."""
+    segments = session.get("segments")
+    parts = segments if isinstance(segments, list) else []
+    return [_end_of(an_object(part), "segmentEnd", "segmentStart") for part in parts] or [None]
 
 
 def _journey_in_analytics(one: dict[str, Any]) -> str:

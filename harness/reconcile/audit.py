@@ -422,7 +422,7 @@ class _Looks:
             [],
         )
         ours = matches.tokens.keys() | matches.strangers
-        audit.others = sum(one.id not in ours for one in listed)
+        audit.others = len({one.id for one in listed} - ours)
 
     def _check_run_conversations(self, audit: Audit, *, thorough: bool) -> None:
         """Get the state of each of the run's conversations; those of leftovers come first."""
@@ -443,11 +443,12 @@ class _Looks:
 
     def _state_of(self, conversation: str, *, direct: bool) -> ConversationState:
         seen = self._shown.get(conversation)
-        if seen is not None and seen.state.over:
-            return seen.state
+        proved = self._is_over_in_ledger(conversation)
+        if seen is not None and seen.state.over and (proved or not direct):
+            return seen.state  # without proof, analytics alone is not believed
         now = state_now(self._api, conversation) if direct else ConversationState.UNKNOWN
         if now is ConversationState.UNKNOWN and seen is not None:
-            return seen.state  # an older state, the best known: open
+            return seen.state  # an older state, the best known
         return now
 
     def _is_over_in_ledger(self, conversation: str) -> bool:

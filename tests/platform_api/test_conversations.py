@@ -4,14 +4,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sessions import Guest, Simulated
 
-from harness.errors import PlatformApiError
+from harness.errors import NO_ANSWER, PlatformApiError
 from harness.platform_api import conversations
 from harness.platform_api.client import organisation_limits
 from harness.platform_api.conversations import (
@@ -226,6 +226,98 @@ def test_without_its_guest_nobody_knows_how_a_conversation_stands() -> None:
     assert state_now(api, "c") is ConversationState.UNKNOWN
 
 
+THEN, LATER = "2026-11-28T01:02:03Z", "2026-11-28T01:02:04Z"
+NO_ENDS = [True, 5, "soon", [LATER], {"a": LATER}, "2099-01-01T00:00:00Z", "2026-11-28T01:02:02Z"]
+"""What may stand where an end belongs, of a thing that began at ``THEN``, and is none."""
+
+
+class Telling:
+    """A Platform API that knows one conversation."""
+
+    def __init__(self, *shown: dict[str, Any]) -> None:
+        self._shown = shown
+
+    def get(self, _path: str) -> dict[str, Any]:
+        return self._shown[0]
+
+    def post(self, _path: str, _body: Any) -> dict[str, Any]:
+        return {"totalHits": len(self._shown), "conversations": list(self._shown)}
+
+
+def in_analytics(*segments: Any, cleared: Any = None, **more: Any) -> dict[str, Any]:
+    session = {"segments": list(segments), "cleared": cleared}
+    guest = {"purpose": "customer", "sessions": [session]}
+    return {"conversationId": "c", "conversationStart": THEN, "participants": [guest], **more}
+
+
+def state_of(*shown: dict[str, Any]) -> ConversationState:
+    api: Any = Telling(*shown)
+    (seen,) = conversations_by_id(api, ["c"], *SPAN)
+    return seen.state
+
+
+@pytest.mark.parametrize("end", NO_ENDS)
+def test_only_a_time_that_has_come_is_an_end(end: Any) -> None:
+    begun = {"segmentStart": THEN}
+    over = {**begun, "segmentEnd": LATER}
+    assert state_of(in_analytics(begun, conversationEnd=end)) is ConversationState.OPEN
+    assert state_of(in_analytics(over, {**begun, "segmentEnd": end})) is ConversationState.OPEN
+    leg = {"id": "c", "participants": [{"purpose": "customer", "startTime": THEN, "endTime": end}]}
+    assert state_now(cast(Any, Telling(leg)), "c") is ConversationState.OPEN
+    assert state_of(in_analytics(begun, conversationEnd=LATER)) is ConversationState.ENDED
+    assert state_of(in_analytics(over)) is ConversationState.WRAP_UP
+
+
+@pytest.mark.parametrize("cleared", ["false", "true", 1, [0], {}])
+def test_only_true_says_that_the_guest_has_cleared(cleared: Any) -> None:
+    assert state_of(in_analytics({}, cleared=cleared)) is ConversationState.OPEN
+    assert state_of(in_analytics({}, cleared=True)) is ConversationState.WRAP_UP
+
+
+def test_a_session_without_segments_has_not_ended() -> None:
+    one = in_analytics({"segmentEnd": LATER})
+    one["participants"][0]["sessions"].append({"segments": []})
+    assert state_of(one) is ConversationState.OPEN
+
+
+def test_what_is_shown_both_as_ended_and_as_open_is_open() -> None:
+    ended, still = in_analytics(conversationEnd=LATER), in_analytics()
+    assert state_of(ended, still) is ConversationState.OPEN
+    assert state_of(still, ended) is ConversationState.OPEN
+
+
+def test_conversations_that_were_not_asked_for_are_not_taken() -> None:
+    api: Any = Telling(in_analytics(), {**in_analytics(), "conversationId": "another's"})
+    assert [one.id for one in conversations_by_id(api, ["c"], *SPAN)] == ["c"]
+
+
+def test_the_view_of_another_conversation_says_nothing_of_this_one() -> None:
+    leg = {"purpose": "customer", "state": "disconnected"}
+    other: Any = Telling({"id": "another's", "participants": [leg]})
+    assert state_now(other, "c") is ConversationState.UNKNOWN
+    assert state_now(cast(Any, Telling({"id": "C", "participants": [leg]})), "c").over
+
+
+def test_a_leg_with_an_end_that_is_still_connected_has_not_ended() -> None:
+    leg = {"purpose": "customer", "state": "connected", "endTime": LATER}
+    api: Any = Telling({"id": "c", "participants": [leg]})
+    assert state_now(api, "c") is ConversationState.OPEN
+
+
+@pytest.mark.parametrize("answer", [{"jobId": "j"}, {"error": "internal", "message": "oops"}])
+def test_an_answer_about_something_else_is_no_empty_list(answer: dict[str, Any]) -> None:
+    api: Any = Paging(answer)
+    for ask in (
+        lambda: list(open_conversations(api, *SPAN)),
+        lambda: conversations_of_run(api, "r", *SPAN),
+        lambda: observe(api, queues=["q"], flows=[]),
+        lambda: cleared_total(api, *SPAN),
+    ):
+        with pytest.raises(PlatformApiError, match=NO_ANSWER) as caught:
+            ask()
+        assert caught.value.refused
+
+
 def found_by(cursor: str, *ids: str) -> dict[str, Any]:
     data = [{"participantAttributes": {RUN_ATTRIBUTE: "r"}}]
     rows = [{"conversationId": one, "participantData": data} for one in ids]
@@ -283,6 +375,8 @@ class Saying:
         self._left -= 1
         if not self._left:
             raise PlatformApiError(500, "enough")
+        if not isinstance(self._answer, dict):
+            raise PlatformApiError(200, NO_ANSWER)
         return self._answer
 
 

@@ -202,6 +202,27 @@ def test_a_client_that_sees_another_division_finds_nothing_and_says_so(
         assert (found.certainly_open, found.clean) == (0, False)
 
 
+def test_without_proof_analytics_alone_is_not_believed(
+    world: Simulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says that the conversation has ended, and the conversation itself is open."""
+    run_id = str(uuid.uuid4())
+    left = Guest(world, run_id)
+    ledger_of(tmp_path, (left, Stage.LOST))
+    api = world.api()
+    post = api.post
+
+    def ended(path: str, body: Any) -> Any:
+        answer = post(path, body)
+        for one in answer.get("conversations", []):
+            one["conversationEnd"] = one["conversationStart"]
+        return answer
+
+    monkeypatch.setattr(api, "post", ended)
+    found = ask(world, tmp_path, run_id, api=api)
+    assert [one.token for one in found.leftovers] == [f"{left.token[:8]}…"]
+
+
 def test_each_question_that_is_refused_is_told_and_the_others_asked(tmp_path: Path) -> None:
     profile = tmp_path / "profile.toml"
     profile.write_text(
