@@ -1,4 +1,4 @@
-"""The summary as the terminal shows it, and the live table while a run goes on."""
+"""The summary of a finished run as the terminal shows it."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
