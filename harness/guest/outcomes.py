@@ -356,16 +356,13 @@ NOT_THEIRS = tuple(
 """Folders whose code is not the user's."""
 
 
-def own_place(frames: traceback.StackSummary) -> tuple[str, int]:
+def own_place(frames: traceback.StackSummary) -> str:
     """The innermost file and line of the user's own code in a stack (outermost call first)."""
     own = [frame for frame in frames if not frame.filename.startswith(NOT_THEIRS)] or frames
-    return (Path(own[-1].filename).name, own[-1].lineno or 0) if own else ("the locustfile", 0)
+    return f"{Path(own[-1].filename).name}, line {own[-1].lineno}" if own else ""
 
 
 def place_of(trace: TracebackType | None) -> str:
-    """The innermost place of the user's own code in a trace, in words; empty without a trace."""
-    if trace is None:
-        return ""
+    """The same in the trace of an error; empty without a trace."""
     frames = traceback.StackSummary.extract(traceback.walk_tb(trace), lookup_lines=False)
-    file, line = own_place(frames)
-    return f"{file}, line {line}"
+    return own_place(frames)

@@ -5,7 +5,6 @@ An exception in one duty stops neither the others nor its own next run.
 """
 
 import contextlib
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +13,7 @@ import gevent
 import psutil
 
 from harness.clock import monotonic_ns, wall_ns
-from harness.guest.outcomes import own_place
+from harness.guest.outcomes import place_of
 from harness.load.logs import LOG
 from harness.measure.recorder import LAG_BEAT_S, STORY_ERROR
 from harness.preflight.disk import RoomWatch, ending_bytes
@@ -183,8 +182,8 @@ class ScriptErrors:
         with contextlib.suppress(AttributeError):
             setattr(error, NOTED, True)
         self._many += 1
-        file, line = place_of(error)
-        name = f"{STORY_ERROR}{type(error).__name__} in {file}, line {line}"
+        place = place_of(error.__traceback__) or "the locustfile"
+        name = f"{STORY_ERROR}{type(error).__name__} in {place}"
         if name not in self._counted and len(self._counted) >= PLACES_COUNTED:
             return ELSEWHERE
         self._counted.add(name)
@@ -193,14 +192,3 @@ class ScriptErrors:
     def hopeless(self, begun: int) -> bool:
         """Whether most of the stories that were begun ended by their own errors."""
         return self._many >= HOPELESS_FROM and self._many * 2 > begun
-
-
-def place_of(error: BaseException) -> tuple[str, int]:
-    """The innermost file and line of the user's own code."""
-    return own_place(traceback.extract_tb(error.__traceback__))
-
-
-def calling_place() -> str:
-    """The innermost file and line of the user's own code that have led to this call."""
-    file, line = own_place(traceback.extract_stack())
-    return f"{file}, line {line}"

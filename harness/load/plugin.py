@@ -15,6 +15,7 @@ import inspect
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -28,10 +29,11 @@ from locust.runners import STATE_RUNNING, STATE_SPAWNING
 
 from harness.config.run_config import ENVIRONMENT, LIFELINE
 from harness.errors import ConfigError, ExitCode, LedgerError
+from harness.guest.outcomes import own_place, place_of
 from harness.load.admission import refuse, tell_shortly
 from harness.load.cluster.handout import remove_at_end
 from harness.load.cluster.messages import harden_receiving
-from harness.load.health import Duties, calling_place, place_of
+from harness.load.health import Duties
 from harness.load.logs import LOG, install, use_json_if_configured
 from harness.load.node import node_of
 from harness.load.node.role import Node
@@ -164,8 +166,8 @@ class Plugin:
 
     def on_failed_start(self, error: Exception) -> None:
         """A listener of Locust's test_start has failed: the run can't go on without it."""
-        file, line = place_of(error)
-        why = f"the start of the run failed: {type(error).__name__} in {file}, line {line}: {error}"
+        place = place_of(error.__traceback__)
+        why = f"the start of the run failed: {type(error).__name__} in {place}: {error}"
         if (run := self._node.run) is not None:
             run.fail(why)
         else:
@@ -195,7 +197,8 @@ class Plugin:
     def _on_story_end(self) -> None:
         """A story has called ``quit()``: it has ended as any other, and now the run ends too."""
         if (run := self._node.run) is not None:
-            run.fail(f"a story ended the run by quit() or stop(): {calling_place()}")
+            place = own_place(traceback.extract_stack())
+            run.fail(f"a story ended the run by quit() or stop(): {place}")
 
     def _leave(self) -> None:
         """After the third Ctrl-C print which sessions may be left before this process ends."""
