@@ -18,8 +18,8 @@ from harness.foreign import an_object, objects, text
 from harness.platform_api.client import PlatformApi, listed
 from harness.units import parse_iso
 
-PAGE = 100
-SEVERAL = 50
+PAGE_SIZE = 100
+IDS_PER_QUERY = 50
 """How many ids are put into one query; how many the service accepts is not published."""
 GUESTS = ("customer", "external")
 """The purposes that the guest's participant may have."""
@@ -27,7 +27,7 @@ OVER = ("disconnected", "terminated")
 HITS = "totalHits"
 MOST_RESULTS = 100_000
 """Page numbers of the details query end there (a log collector's change log)."""
-LONGEST = timedelta(days=30)
+LONGEST_INTERVAL = timedelta(days=30)
 """The longest interval of one details query; with a filter the vendor allows 31 days."""
 SEARCH_SLICE = timedelta(hours=4)
 """The longest interval of one search by attributes: the vendor advises it, and some regions refuse
@@ -136,7 +136,7 @@ def cleared_total(api: PlatformApi, start: datetime, end: datetime) -> int:
     """
     return sum(
         _total(_page(api, first, last, 1, size=1, segments=[CLEARED]))
-        for first, last in _slices(start, end, LONGEST)
+        for first, last in _slices(start, end, LONGEST_INTERVAL)
     )
 
 
@@ -170,8 +170,8 @@ def _total(answer: Mapping[str, Any]) -> int:
 
 def _any_of(dimension: str, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Filters for the ids, a part of them at a time."""
-    for first in range(0, len(ids), SEVERAL):
-        some = ids[first : first + SEVERAL]
+    for first in range(0, len(ids), IDS_PER_QUERY):
+        some = ids[first : first + IDS_PER_QUERY]
         yield {"type": "or", "predicates": [{"dimension": dimension, "value": one} for one in some]}
 
 
@@ -190,13 +190,19 @@ def _details(
     last one, whatever the service counts.
     """
     known: set[tuple[str, bool]] = set()  # intervals touch whole days: some would come twice
-    spans = list(_slices(start, end, LONGEST))
+    spans = list(_slices(start, end, LONGEST_INTERVAL))
     while spans:
         first, last = spans.pop(0)
         number, received = 1, set[str]()
         while True:
             answer = _page(
-                api, first, last, number, size=PAGE, conversations=conversations, segments=segments
+                api,
+                first,
+                last,
+                number,
+                size=PAGE_SIZE,
+                conversations=conversations,
+                segments=segments,
             )
             page, total = listed(answer, "conversations", HITS), _count(answer.get(HITS))
             if number == 1 and total > MOST_RESULTS and last - first > timedelta(days=1):
@@ -212,9 +218,9 @@ def _details(
                         known.add((key, seen.state.over))
                         yield seen
             number += 1
-            if len(received) >= total if total else len(page) < PAGE:
+            if len(received) >= total if total else len(page) < PAGE_SIZE:
                 break
-            if len(received) == before or number * PAGE > MOST_RESULTS:
+            if len(received) == before or number * PAGE_SIZE > MOST_RESULTS:
                 if total > len(received):
                     on_left_out(total - len(received))
                 break
@@ -287,7 +293,7 @@ def conversations_of_run(
             cursor = answer.get("cursor")
             if not isinstance(cursor, str) or not cursor or (not page and cursor in cursors):
                 break
-            if cursor in cursors or len(cursors) * SEVERAL >= MOST_RESULTS:
+            if cursor in cursors or len(cursors) * IDS_PER_QUERY >= MOST_RESULTS:
                 on_no_end()
                 break
             cursors.add(cursor)

@@ -54,7 +54,7 @@ from harness.preflight.checks import (
     passed,
 )
 from harness.preflight.guard import Intent, Learned, Rule, refusals
-from harness.preflight.trial import WITHIN_S, OperatorView, learn, try_one_guest
+from harness.preflight.trial import SHOWN_WITHIN_S, OperatorView, learn, try_one_guest
 from harness.transport.dial import Address
 from harness.transport.http import Answer, request
 from harness.transport.websocket import probe
@@ -62,7 +62,7 @@ from harness.units import seconds
 
 PATIENCE_S = 10.0
 TRIES = 2
-NOBODY = "00000000-0000-4000-8000-000000000000"
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 """No conversation has this id, and no guest: 404 says that we may ask, 403 that we may not."""
 NAME = "platform"
 SIGN_IN_REFUSED = 401
@@ -155,7 +155,7 @@ def _what_it_means(question: Question, error: PlatformApiError) -> str:
 def _questions(api: PlatformApi, terms: Terms, platform: Platform) -> list[Question]:
     now = datetime.now(UTC)
     lately = now - timedelta(minutes=1)
-    message = f"/api/v2/conversations/messages/{NOBODY}"
+    message = f"/api/v2/conversations/messages/{UNKNOWN_ID}"
 
     def deployment() -> None:
         path = f"/api/v2/webdeployments/deployments/{terms.target.deployment_id}"
@@ -169,19 +169,19 @@ def _questions(api: PlatformApi, terms: Terms, platform: Platform) -> list[Quest
             "audits",
         ),
         Question(
-            lambda: conversation_of_message(api, NOBODY),
+            lambda: conversation_of_message(api, UNKNOWN_ID),
             "which conversation a message belongs to",
             "conversation:webmessaging:view",
             "audits",
         ),
         Question(
-            lambda: list(conversations_of_guests(api, [NOBODY], lately, now)),
+            lambda: list(conversations_of_guests(api, [UNKNOWN_ID], lately, now)),
             "conversations by their details",
             "analytics:conversationDetail:view",
             "audits",
         ),
         Question(
-            lambda: conversations_of_run(api, NOBODY, lately, now),
+            lambda: conversations_of_run(api, UNKNOWN_ID, lately, now),
             "conversations with their attributes",
             "conversation:participant:attributesview",
             "audits of many sessions",
@@ -402,7 +402,7 @@ def _check_service(
     checks += lessons(learned, sessions=planned.intent.sessions)
     if view is not None and trial.ended and trial.message_id:
         refused = sorted(view.refused)
-        checks += check_operator_view(learned, view.state, refused=refused, within_s=WITHIN_S)
+        checks += check_operator_view(learned, view.state, refused=refused, within_s=SHOWN_WITHIN_S)
     return Findings(checks=checks, learned=learned, directory=trial.directory)
 
 

@@ -50,15 +50,15 @@ from harness.rundir.layout import (
 
 CLEAR_WITHIN_S = 10.0
 CLOSE_WITHIN_S = 3.0
-TEXT = "Hello, this is a test of the way here. It ends by itself."
+TEST_TEXT = "Hello, this is a test of the way here. It ends by itself."
 MOST_FRAMES = 5_000
 """Frames that are kept of one visit: nobody says more, unless something is very wrong."""
 TEXTS_SENT = 2
 """The same text twice: what is said to the first only is what the flow says of itself."""
 LOOK_EVERY_S = 3.0
-WITHIN_S = 90.0
+SHOWN_WITHIN_S = 90.0
 """For so long analytics may take to show the end of the visit; it is not published how long."""
-MARGIN = timedelta(minutes=10)
+SEARCH_MARGIN = timedelta(minutes=10)
 T = TypeVar("T")
 _HEX32 = re.compile(r"[0-9a-f]{32}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -251,7 +251,7 @@ def _visit(guest: GuestSession, trial: Trial, patience: Patience) -> None:
         trial.greeting = _listen(guest, trial, guest.join, patience)
     for _ in range(1 if patience.quick else TEXTS_SENT):
         trial.spoke_wall_ns = trial.spoke_wall_ns or wall_ns()
-        turn = _listen(guest, trial, lambda: guest.say(TEXT), patience)
+        turn = _listen(guest, trial, lambda: guest.say(TEST_TEXT), patience)
         trial.turns.append(turn)
         if turn.refusal:
             return
@@ -373,7 +373,7 @@ class OperatorView:
             self._look_directly()
             self._analytics(trial, wall_ns())
 
-    def look_after(self, trial: Trial, *, within_s: float = WITHIN_S) -> None:
+    def look_after(self, trial: Trial, *, within_s: float = SHOWN_WITHIN_S) -> None:
         """Look until all views show the end, or the time is up. Never raises."""
         deadline = monotonic_ns() + int(within_s * 1e9)
         while True:
@@ -477,7 +477,7 @@ class OperatorView:
 
 def _span(trial: Trial) -> tuple[datetime, datetime]:
     spoke = datetime.fromtimestamp((trial.spoke_wall_ns or wall_ns()) / 1e9, UTC)
-    return spoke - MARGIN, spoke + MARGIN
+    return spoke - SEARCH_MARGIN, spoke + SEARCH_MARGIN
 
 
 def _since(wall: int) -> float:

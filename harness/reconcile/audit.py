@@ -52,12 +52,12 @@ from harness.report.wording import ms_text
 from harness.rundir.layout import RunDirectory, sweep_command
 from harness.units import duration_text
 
-FEW = 200
+FEW_SESSIONS = 200
 """In a run with at most this many sessions each is looked up by its message first."""
-LOOKUPS = 1_000
+MAX_LOOKUPS = 1_000
 """Most sessions that are looked up one by one in one pass: the service allows 300 calls a
 minute."""
-TRIES = 2
+LOOKUP_TRIES = 2
 """How often a conversation is looked up by its message, at most."""
 T = TypeVar("T")
 
@@ -152,7 +152,7 @@ def match(
     api, span, closed = search.api, search.span, search.closed
     all_of_them = list(sessions)
     certain = [one for one in all_of_them if one.message_id and MatchedBy.MESSAGE not in closed]
-    if len(all_of_them) <= FEW:
+    if len(all_of_them) <= FEW_SESSIONS:
         _by_message(matches, certain, api)
     ours: dict[str, Tagged] = {}
     what = "conversations by their attributes"
@@ -188,7 +188,7 @@ def match(
     matched = set(matches.tokens.values())
     rest = [one for one in certain if one.token not in matched and (thorough or one.leftover)]
     rest.sort(key=lambda one: not one.leftover)
-    _by_message(matches, rest[:LOOKUPS], api)
+    _by_message(matches, rest[:MAX_LOOKUPS], api)
     matches.strangers -= matches.tokens.keys()
 
 
@@ -200,7 +200,7 @@ def _by_message(matches: Matches, sessions: list[Spoken], api: PlatformApi) -> N
         if matches.matched_by[key] is MatchedBy.MESSAGE
     }
     for one in sessions:
-        if matches.looked_up[one.token] >= TRIES or one.token in known:
+        if matches.looked_up[one.token] >= LOOKUP_TRIES or one.token in known:
             continue
         matches.looked_up[one.token] += 1
         conversation = matches.ask(
@@ -343,7 +343,7 @@ def audit(
         looks += 1
         # A call for each: with many sessions only if the other ways have not sufficed in time.
         last = monotonic_ns() >= deadline
-        latest = look.once(thorough=last or len(look.sessions) <= FEW)
+        latest = look.once(thorough=last or len(look.sessions) <= FEW_SESSIONS)
         latest.looks, latest.damaged = looks, damaged
         on_look(latest)
         if latest.clean or last:
@@ -430,7 +430,7 @@ class _Looks:
         ids = [*matches.tokens, *matches.strangers]
         pending = [one for one in ids if one not in self._shown or one not in self._settled]
         self._shown |= {one.id: one for one in matches.ask_by_id(self._search, pending)}
-        left = LOOKUPS
+        left = MAX_LOOKUPS
         for conversation in sorted(ids, key=self._is_over_in_ledger):
             state = self._settled.get(conversation)
             if state is None:

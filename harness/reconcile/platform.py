@@ -31,15 +31,15 @@ from harness.units import parse_iso
 
 MARGIN = timedelta(minutes=5)
 """Added to both ends of the run's time span, because the service's clock may differ."""
-AFTER = timedelta(days=1)
-"""How long after a run's end analytics is searched for its conversations."""
-LAGS = 3
+SEARCHED_AFTER = timedelta(days=1)
+"""Analytics is searched for a run's conversations until this long after its end."""
+LAG_FACTOR = 3
 """Multiple of the lag that the preflight measured once: the lag varies."""
 
 
 def long_enough_s(usual_s: float, *lags_s: float | None) -> float:
     """The usual time to wait; longer if a preflight has measured long lags (None: not measured)."""
-    return max(usual_s, *(LAGS * (lag_s or 0.0) for lag_s in lags_s))
+    return max(usual_s, *(LAG_FACTOR * (lag_s or 0.0) for lag_s in lags_s))
 
 
 def platform_of(directory: Path) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def span_of(directory: Path) -> Span:
     return Span(
         start=start - MARGIN,
         began_until=latest if ended is None else min(ended + MARGIN, latest),
-        end=latest if ended is None else min(ended + AFTER, latest),
+        end=latest if ended is None else min(ended + SEARCHED_AFTER, latest),
     )
 
 
@@ -165,7 +165,7 @@ def open_search(directory: Path, *, api_url: str | None, login_url: str | None) 
         yield Search(api, directory.name, span_of(directory), closed)
 
 
-PATIENCE_S = 15.0
+COUNTS_PATIENCE_S = 15.0
 """How long the start of a run waits for a service that limits or fails."""
 
 
@@ -189,7 +189,7 @@ def note_counts(
     counted: dict[str, Any] = {"when": utc_iso()}
     try:
         places = Places.of(target, platform.get("api_url") or None)
-        api = PlatformApi.towards(target, credentials, places, patience_s=PATIENCE_S)
+        api = PlatformApi.towards(target, credentials, places, patience_s=COUNTS_PATIENCE_S)
         with closing(api):
             counted["counts"] = observe(api, queues=platform["queues"], flows=platform["flows"])
     except (ConfigError, PlatformApiError) as error:

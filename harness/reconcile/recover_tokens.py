@@ -41,7 +41,7 @@ from harness.ledger.reader import (
 from harness.measure.recorder import Recorder
 from harness.rundir.layout import RunDirectory, worker_of
 
-GAP = 100
+MAX_GAP = 100
 """A worker's tokens are given up after so many in a row that the service did not know."""
 DERIVED_AT_ONCE = 20
 
@@ -128,7 +128,7 @@ def sweep_derived(
                 if monotonic_ns() > deadline:
                     result.stopped = True
                     break
-                if unknown_in_a_row >= GAP and tries >= least_tries:
+                if unknown_in_a_row >= MAX_GAP and tries >= least_tries:
                     break
                 pool.spawn(attempt, token)
                 gevent.sleep(1 / per_second)

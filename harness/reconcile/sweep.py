@@ -73,13 +73,13 @@ from harness.reconcile.recover_tokens import Derived, sweep_derived
 from harness.rundir.layout import RunDirectory
 from harness.units import duration_text
 
-AT_ONCE = 50
+MAX_AT_ONCE = 50
 """How many sessions are ended at the same time, at most."""
 TRIES_PER_S = 50.0
 """New connections per second of the sweep that ends a run. The command has its own, lower rate,
 because others may be using the service."""
 DEADLINE_S = 120.0
-SPARE_S = 0.05
+CLOCK_SPARE_S = 0.05
 """A wait may end a moment early."""
 
 
@@ -176,7 +176,7 @@ class _Sweep:
     """those of them that are tried again, with their first ending"""
     failures: list[LedgerError] = field(default_factory=list)
     recorder: Recorder = field(default_factory=Recorder)
-    pool: Pool = field(default_factory=lambda: Pool(AT_ONCE))
+    pool: Pool = field(default_factory=lambda: Pool(MAX_AT_ONCE))
 
     def run(
         self, leftovers: list[Leftover], on_wait: Callable[[int, float], object]
@@ -186,7 +186,7 @@ class _Sweep:
         last_ns = wall_ns() + self.deadline_ns - monotonic_ns()
         in_time = [leftover for leftover in self.early if self._over_ns(leftover) < last_ns]
         if in_time:
-            wait_s = max(0, max(map(self._over_ns, in_time)) - wall_ns()) / 1e9 + SPARE_S
+            wait_s = max(0, max(map(self._over_ns, in_time)) - wall_ns()) / 1e9 + CLOCK_SPARE_S
             self.before = {leftover: self.early.pop(leftover) for leftover in in_time}
             if not self.hurried.is_set():
                 on_wait(len(in_time), wait_s)

@@ -40,19 +40,19 @@ from harness.report.wording import (
 from harness.rundir.schema import RunRecord
 
 MINUTE_S = 60.0
-REFUSED = "rate_limited"
+RATE_LIMITED = "rate_limited"
 
 
 def limit_rows(record: RunRecord, series: Series | None) -> list[Row]:
     """Answers 429 by operation, the busiest minute of connections, and guests kept waiting."""
     refused = {
-        name: figures.outcomes[REFUSED]
+        name: figures.outcomes[RATE_LIMITED]
         for name, figures in record.operations.items()
-        if figures.outcomes.get(REFUSED)
+        if figures.outcomes.get(RATE_LIMITED)
     }
     counts = record.forensics
     rows = []
-    whole = max(sum(refused.values()), counts.get(REFUSED, 0))
+    whole = max(sum(refused.values()), counts.get(RATE_LIMITED, 0))
     if record.operations:
         by = ", ".join(f"{name} {count_text(count)}" for name, count in refused.items())
         rows.append(Row("Requests refused with 429", count_text(whole), by, "refused"))
@@ -254,10 +254,10 @@ def _moment(text: str) -> str:
 TIMED = tuple(sorted(sample.TIMED))
 """Outcomes whose times are in the histograms."""
 CHECKED = {name: QUANTILES[name] for name in ("p50", "p95", "p99", "max")}
-TOLERANCE = 0.005
+TIME_TOLERANCE = 0.005
 """The tolerance when two times are compared: both are known to three digits."""
-LEAST_MS = 0.003
-WHY = "one of them was changed or cut short"
+MIN_DIFFERENCE_MS = 0.003
+CAUSE = "one of them was changed or cut short"
 
 
 def disagreements(record: RunRecord, series: Series | None) -> list[str]:
@@ -278,7 +278,7 @@ def disagreements(record: RunRecord, series: Series | None) -> list[str]:
             more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
             sentences.append(
                 f"The record and the other files of the run differ in {what}: "
-                f"{', '.join(known[:SHOWN])}{more}; {WHY}."
+                f"{', '.join(known[:SHOWN])}{more}; {CAUSE}."
             )
     return sentences
 
@@ -316,6 +316,6 @@ def _times(record: RunRecord, series: Series, name: str) -> str:
         ours: float | None = getattr(times, quantile)
         if ours is None or value is None or times.lower_bounds or times.unsure:
             continue
-        if abs(ours - value) > max(LEAST_MS, TOLERANCE * value):
+        if abs(ours - value) > max(MIN_DIFFERENCE_MS, TIME_TOLERANCE * value):
             return f"{name} {quantile} {ms_text(ours)} against {ms_text(value)}"
     return ""

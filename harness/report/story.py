@@ -41,7 +41,7 @@ VERDICTS = {
 }
 IN_SESSION = ("in_session", "in session now")
 """The class of open sessions, in a report of a run that is going on."""
-RARE = ("in_session", "disconnected")
+RARE_CLASSES = ("in_session", "disconnected")
 """Classes of sessions that are shown only if they are not empty."""
 STEPS = (
     ("intended", "Intended"),
@@ -63,7 +63,7 @@ SHOWN_ELSEWHERE = {
 }
 """Keys of ``how`` that are shown in a row or a place of their own, not in the list of settings."""
 WITHIN_LIMIT = f"valid up to {MAX_LATE_SHARE:.0%}"
-LATER = f"later than {LATE_MS:.0f} ms"
+LATER_THAN_LIMIT = f"later than {LATE_MS:.0f} ms"
 MOST_REASONS = 3
 TOO_FEW = "too few"
 FEWEST_FOR_P95 = 20
@@ -217,7 +217,7 @@ def account_rows(record: RunRecord) -> list[Row]:
     rows = []
     for key, label in (*CLASSES.items(), IN_SESSION):
         value = getattr(record.sessions, key)
-        if key in RARE and not value:
+        if key in RARE_CLASSES and not value:
             continue
         share = value / whole if whole and value is not None else None
         note = share_text(value, whole)
@@ -413,7 +413,7 @@ def lag_text(generator: Generator) -> str:
     """How late the worst process was, by time."""
     if generator.late_share is None:
         return UNKNOWN
-    text = f"{LATER} in {percent_text(generator.late_share)} of the time"
+    text = f"{LATER_THAN_LIMIT} in {percent_text(generator.late_share)} of the time"
     if (generator.stood_still_s or 0) * 1000 > LATE_MS:
         text += f", at most {length_text(round(generator.stood_still_s or 0, 2))} at a stretch"
     return text
@@ -489,7 +489,7 @@ def notices(record: RunRecord) -> list[str]:
     classes = [
         getattr(sessions, key)
         for key in (*CLASSES, IN_SESSION[0])
-        if key not in RARE or getattr(sessions, key) is not None
+        if key not in RARE_CLASSES or getattr(sessions, key) is not None
     ]
     if sessions.intended is not None and None not in classes and sum(classes) != sessions.intended:
         lines.append(

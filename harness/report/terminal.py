@@ -129,7 +129,7 @@ def identity_line(sessions: Mapping[str, Any]) -> Text:
     terms = " + ".join(
         f"{words} {sessions.get(key) or 0:,}"
         for key, words in (*CLASSES.items(), story.IN_SESSION)
-        if key not in story.RARE or sessions.get(key)
+        if key not in story.RARE_CLASSES or sessions.get(key)
     )
     text = f"  intended {sessions.get('intended') or 0:,} = {terms}"
     if sessions.get("balanced") is False:

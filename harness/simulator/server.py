@@ -106,7 +106,7 @@ def stored_ca(folder: Path | None) -> "tuple[trustme.CA, Path] | None":
 PARTS = (admin, attachments, authentication, sessions, messages, rest, query, conversations)
 BACKLOG = 4096
 SHUTDOWN_S = 0.5
-ALONE_S = 15.0
+ORPHANED_AFTER_S = 15.0
 """After so long without a guest the simulator stops if the process that started it is gone. (A run
 whose supervisor has died clears, sweeps and reads the truth meanwhile.)"""
 
@@ -227,7 +227,7 @@ def orphaned(fd: int, service: Service, stop: asyncio.Event) -> None:
         nonlocal last
         if service.connections:
             last = loop.time()
-        if loop.time() - last >= ALONE_S:
+        if loop.time() - last >= ORPHANED_AFTER_S:
             stop.set()
         else:
             loop.call_later(0.5, check_alone)

@@ -168,7 +168,7 @@ def test_an_interval_of_months_is_asked_for_in_parts(world: Simulated) -> None:
 
 
 def test_what_the_service_lists_and_does_not_give_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conversations, "PAGE", 2)
+    monkeypatch.setattr(conversations, "PAGE_SIZE", 2)
     monkeypatch.setattr(conversations, "MOST_RESULTS", 4)
     with Simulated("--knob", "most_results=4") as world:
         for _ in range(7):

@@ -27,7 +27,7 @@ def world() -> Iterator[Simulated]:
 
 def set_few(monkeypatch: pytest.MonkeyPatch, few: int) -> None:
     """What counts as few sessions: 0 lets a handful be treated as thousands are."""
-    monkeypatch.setattr("harness.reconcile.audit.FEW", few)
+    monkeypatch.setattr("harness.reconcile.audit.FEW_SESSIONS", few)
 
 
 def ask(world: Simulated, directory: Path, run_id: str, **more: Any) -> Audit:

@@ -56,7 +56,7 @@ def test_a_sweep_settles_what_was_open_and_what_was_over(naming: Simulator, tmp_
 def test_tokens_made_from_the_secret_are_settled(
     naming: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recover_tokens, "GAP", 3)
+    monkeypatch.setattr(recover_tokens, "MAX_GAP", 3)
     of = Tokens.of(tmp_path, "a")
     opened = [of.next() for _ in range(2)]
     before = naming.open_tokens()

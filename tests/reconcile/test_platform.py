@@ -12,8 +12,8 @@ from harness.errors import ConfigError
 from harness.preflight.guard import Learned
 from harness.reconcile.audit import MatchedBy
 from harness.reconcile.platform import (
-    AFTER,
     MARGIN,
+    SEARCHED_AFTER,
     failed_ways,
     learned_of,
     long_enough_s,
@@ -34,7 +34,7 @@ def test_a_run_says_where_its_guests_went_and_when(tmp_path: Path) -> None:
     assert span.end == span.began_until > datetime.now(UTC)  # nobody says that it has ended
     (tmp_path / "run.json").write_text('{"ended": "2026-11-22T11:00:00.000+00:00"}')
     span, ended = span_of(tmp_path), datetime(2026, 11, 22, 11, tzinfo=UTC)
-    assert (span.began_until, span.end) == (ended + MARGIN, ended + AFTER)
+    assert (span.began_until, span.end) == (ended + MARGIN, ended + SEARCHED_AFTER)
 
 
 def test_roads_that_lead_nowhere_are_known_from_a_preflight(tmp_path: Path) -> None:

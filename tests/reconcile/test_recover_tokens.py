@@ -28,7 +28,7 @@ def run(simulator: Any, directory: Path, **more: Any) -> Any:
 def test_all_sessions_of_a_lost_ledger_are_found_and_ended(
     simulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recover_tokens, "GAP", 15)
+    monkeypatch.setattr(recover_tokens, "MAX_GAP", 15)
     tokens = {name: Tokens.of(tmp_path, name) for name in ("a", "b")}
     made = [[of.next() for _ in range(12)] for of in tokens.values()]
     opened = [made[0][3], made[0][11], made[1][0], made[1][10]]
@@ -47,7 +47,7 @@ def test_all_sessions_of_a_lost_ledger_are_found_and_ended(
 def test_what_the_ledger_knows_is_not_tried(
     simulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recover_tokens, "GAP", 3)
+    monkeypatch.setattr(recover_tokens, "MAX_GAP", 3)
     tokens = Tokens.of(tmp_path, "a")
     store = Store(tmp_path / "ledger-a.sqlite", {"worker": "a", "ended_ns": "9"})
     known = [tokens.next() for _ in range(5)]
@@ -74,7 +74,7 @@ def copy_of_lost_worker(master: Path, worker: Path, name: str, *rows: str, **met
 def test_what_a_worker_opened_last_is_found_though_its_disk_and_its_secret_are_gone(
     simulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recover_tokens, "GAP", 5)
+    monkeypatch.setattr(recover_tokens, "MAX_GAP", 5)
     master = tmp_path / "master"
     master.mkdir()
     tokens = copy_of_lost_worker(master, tmp_path / "worker", "far")
@@ -135,7 +135,7 @@ def test_a_worker_that_came_to_its_end_in_order_costs_no_attempt(
 def test_what_can_not_be_asked_becomes_a_leftover(
     simulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recover_tokens, "GAP", 2)
+    monkeypatch.setattr(recover_tokens, "MAX_GAP", 2)
     (token,) = leave_open(simulator, 1, [Tokens.of(tmp_path, "a").next()])
     simulator.faults(ignore_clear=1)
     result = run(simulator, tmp_path, deadline_s=0.3)
@@ -176,7 +176,7 @@ def test_a_deleted_ledger_is_no_all_clear_until_its_tokens_were_tried(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(recover_tokens, "GAP", 5)
+    monkeypatch.setattr(recover_tokens, "MAX_GAP", 5)
     directory = tmp_path / "r"
     directory.mkdir()
     opened = deleted(directory, simulator)

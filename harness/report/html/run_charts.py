@@ -123,13 +123,13 @@ class RunCharts:
 
 TableColumn = tuple[str, Values, Callable[[float | None], str]]
 """Its name, its values, and how one is written."""
-BY_SCHEDULE = (
+OPEN_LOAD = (
     "Guests per second: due by the schedule, started, started late, and dropped (never started, "
     "because no slot was free). Where started is below due, the load was not the planned one."
 )
-BY_TURNS = "Guests per second. In a closed workload the next one comes when one has left."
-LEFT = "Sessions without proof of their end, of guests who have left by then."
-NOTHING = RunCharts()
+CLOSED_LOAD = "Guests per second. In a closed workload the next one comes when one has left."
+ABOUT_LEFTOVERS = "Sessions without proof of their end, of guests who have left by then."
+NO_CHARTS = RunCharts()
 
 
 def draw_charts(record: RunRecord, series: Series) -> RunCharts:
@@ -153,7 +153,7 @@ def draw_charts(record: RunRecord, series: Series) -> RunCharts:
         },
         trouble=_drawn(
             _failures(series, charts),
-            _total(series, charts, "leftover", RED, "Leftovers", LEFT),
+            _total(series, charts, "leftover", RED, "Leftovers", ABOUT_LEFTOVERS),
         ),
         generator=_drawn(_lag(series, charts), _cpu(series, charts)),
         heat=_heat(series, charts),
@@ -235,7 +235,7 @@ def _arrivals(series: Series, charts: TimeCharts, *, closed: bool) -> Figure | N
     named = _present(series.rates, kinds[1:2] if closed else kinds)
     chart = charts.lines(named, "/s") if named else None
     columns = [(f"{name} /s", series.parts_of("rates", name), number_text) for name, _, _ in named]
-    about = BY_TURNS if closed else BY_SCHEDULE
+    about = CLOSED_LOAD if closed else OPEN_LOAD
     return _over_time(series, "arrivals", "Arrivals", about, chart, columns)
 
 

@@ -46,7 +46,7 @@ from harness.report.html.page import (
     small,
     texts,
 )
-from harness.report.html.run_charts import NOTHING, Incident, RunCharts, draw_charts
+from harness.report.html.run_charts import NO_CHARTS, Incident, RunCharts, draw_charts
 from harness.report.story import NO_OPERATION, Row
 from harness.report.wording import (
     UNKNOWN,
@@ -71,7 +71,7 @@ GENERATOR_SHOWN = 3
 
 def run_page(record: RunRecord, series: Series | None) -> str:
     """The page as text."""
-    charts = draw_charts(record, series) if series else NOTHING
+    charts = draw_charts(record, series) if series else NO_CHARTS
     name = name_of_test(record)
     return render(
         Page(

@@ -334,7 +334,7 @@ def _late_reply(everyone: "list[Connection]", at: str) -> None:
         one.send(frames.outbound_text(text, number, at, correlation=correlation, **bot))
 
 
-TYPING_OFF = "Turn on the Feature Toggle or fix the configuration."
+TYPING_IS_OFF = "Turn on the Feature Toggle or fix the configuration."
 ECHOED = frozenset(
     {"Disconnect", "SignIn", "SessionExpired", "Authenticate", "AuthenticateCancel"}
     | {"AuthenticateFailure"}
@@ -366,7 +366,7 @@ def on_event(
         send_presence(connection, session, str(kind), tracing_id)
     elif kind is None and _is_typing(message):
         if not session.deployment.settings.typing:
-            raise Refused(403, TYPING_OFF)
+            raise Refused(403, TYPING_IS_OFF)
         connection.service.note(session, "typing")
     else:
         raise Refused(400)

@@ -28,18 +28,18 @@ if TYPE_CHECKING:  # a plan needs no checks, and they take a while to import
     from harness.preflight.checks import Check
 
 SCHEMA = 1
-QUIET = 0.1
+MAX_OTHER_WORK = 0.1
 """The share of the machine that other programs may use during a calibration without a warning."""
-SAFE = 0.7
+SAFETY_SHARE = 0.7
 """The part of the measured limit that a plan uses: the rest is a safety margin."""
 SPOILED_MS = LATE_MS / 2
 """Half of what makes a run INVALID: there has to be room for a bad minute."""
 SLOW_MS = 100.0
 """If half of the simulator's answers take this long (normally about 1 ms), the simulator is the
 limit."""
-WINDOW = 3
+WINDOW_SECONDS = 3
 """How many seconds form a window that is judged as a whole."""
-SPOILED_IN_A_ROW = 2
+BAD_WINDOWS = 2
 """How many windows in a row must be bad: a single stall of the machine is no limit."""
 
 
@@ -74,7 +74,7 @@ class Rate:
     @property
     def safe_per_s(self) -> float:
         """The rate that a plan may count on."""
-        return self.per_s * SAFE
+        return self.per_s * SAFETY_SHARE
 
 
 def find_limit(seconds: Sequence[Second]) -> Rate | None:
@@ -82,7 +82,10 @@ def find_limit(seconds: Sequence[Second]) -> Rate | None:
 
     None without a single good window: then nothing can be said.
     """
-    windows = [seconds[i : i + WINDOW] for i in range(0, len(seconds) - WINDOW + 1, WINDOW)]
+    windows = [
+        seconds[i : i + WINDOW_SECONDS]
+        for i in range(0, len(seconds) - WINDOW_SECONDS + 1, WINDOW_SECONDS)
+    ]
     best: Rate | None = None
     bad = 0
     for window in windows:
@@ -90,13 +93,13 @@ def find_limit(seconds: Sequence[Second]) -> Rate | None:
         answer = median(second.answer_ms for second in window)
         if lag > SPOILED_MS or answer > SLOW_MS:
             bad += 1
-            if bad == SPOILED_IN_A_ROW:
+            if bad == BAD_WINDOWS:
                 # A generator that lags also sees answers late: it is to blame first.
                 limit = Limit.GENERATOR if lag > SPOILED_MS else Limit.OTHER_SIDE
                 return None if best is None else replace(best, limit=limit)
             continue
         bad = 0
-        rate = sum(second.done for second in window) / WINDOW
+        rate = sum(second.done for second in window) / WINDOW_SECONDS
         if best is None or rate > best.per_s:
             best = Rate(per_s=rate, lag_ms=lag, limit=Limit.NOT_REACHED)
     return best
@@ -107,7 +110,7 @@ def is_spoiled(seconds: Sequence[Second]) -> bool:
     rate = find_limit(seconds)
     if rate is not None:
         return rate.limit is not Limit.NOT_REACHED
-    return len(seconds) >= 4 * WINDOW
+    return len(seconds) >= 4 * WINDOW_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +138,7 @@ class MachineLimits:
     @property
     def disturbed(self) -> str:
         """A warning if other work took so much that the figures are too low; else empty."""
-        if self.others is None or self.others <= QUIET:
+        if self.others is None or self.others <= MAX_OTHER_WORK:
             return ""
         return f"while other work took {self.others:.0%} of the machine"
 
@@ -226,7 +229,7 @@ COULD_NOT_TELL = (
     "How much more it can generate without the simulator, which took its share of the CPU.",
     "Whether the machine can keep this up for hours: each ramp lasts minutes.",
 )
-NAMES = {"plain": "plain", "tls": "TLS"}
+KIND_NAMES = {"plain": "plain", "tls": "TLS"}
 
 
 class Row(NamedTuple):
@@ -243,7 +246,7 @@ class Row(NamedTuple):
 def rows_of(calibration: Calibration) -> list[Row]:
     rows = []
     for kind, carried in calibration.kinds.items():
-        name = NAMES.get(kind, kind)
+        name = KIND_NAMES.get(kind, kind)
         rows += [
             _rate(carried.guests, "new guests a second", name),
             _rate(carried.messages, "messages a second", name),
@@ -260,7 +263,7 @@ def rows_of(calibration: Calibration) -> list[Row]:
 def disturbances(calibration: Calibration) -> str:
     """A sentence where other work made the figures lower; empty where none did."""
     shares = " and ".join(
-        f"{carried.others:.0%} ({NAMES.get(kind, kind)})"
+        f"{carried.others:.0%} ({KIND_NAMES.get(kind, kind)})"
         for kind, carried in calibration.kinds.items()
         if carried.disturbed
     )
@@ -321,7 +324,7 @@ def calibration_page(calibration: Calibration) -> Page:
             Section(
                 "Every figure",
                 [Table("Every figure", columns, rows_of(calibration), cards=True)],
-                f"Count on {SAFE:.0%} of the rates that were reached: the first bad minute "
+                f"Count on {SAFETY_SHARE:.0%} of the rates that were reached: the first bad minute "
                 "spoils a rate at the edge. Sessions: as many as memory, files and ports allow.",
             ),
             Section("What this assumes", [Items(ASSUMES)]),

@@ -49,11 +49,11 @@ BOT_MS = 1
 FILL_PER_S = 100
 """Guests a second that come when they are to stay."""
 KINDS = ("plain", "tls")
-PROCESSES_A_CORE = 4
+MAX_PROCESSES_PER_CORE = 4
 MOST_GUESTS_PER_S = 10_000
 MOST_MESSAGES_PER_S = 1_000_000
 """Higher than any machine has reached."""
-MEMORY_PART = 0.5
+MEMORY_SHARE = 0.5
 """The part of the free memory that held sessions may take."""
 STORY = '''"""Written by harness calibrate."""
 
@@ -122,7 +122,7 @@ def read_rises(args: argparse.Namespace, machine: Machine) -> dict[str, Rises]:
     at_once = {"speakers": args.speakers, "held": args.held}
     for name, number in {"processes": processes, **at_once}.items():
         expect(number >= 1, f"--{name}", "one or more", number)
-    most = PROCESSES_A_CORE * machine.cores
+    most = MAX_PROCESSES_PER_CORE * machine.cores
     allowed = f"up to {most} on {machine.cores} cores"
     expect(processes <= most, "--processes", allowed, processes)
     rise_s = seconds(args.rise, "--rise")
@@ -234,7 +234,7 @@ def _sessions(rises: Rises, out: Path, machine: Machine) -> HeldSessions:
     directory = _run(rises, out, story, stay_s, look=lambda _: False)
     sessions, lag_ms, kib_each = read_peak_sessions(directory)
     if memory_mb is not None and kib_each is not None:
-        room["memory"] = int(memory_mb * MEMORY_PART * 1024 / kib_each)
+        room["memory"] = int(memory_mb * MEMORY_SHARE * 1024 / kib_each)
     why = min(room, key=lambda name: room[name])
     return HeldSessions(
         held=sessions, lag_ms=lag_ms, kib_each=kib_each, room=room[why], room_ends_by=why

@@ -298,14 +298,14 @@ def _service(run_dir: Path) -> dict[str, list[Buckets]]:
 
 NO_SETUP = frozenset({"Note", "Disk", "Option users"})
 """Not a setting of the run, or shown in another row (the slots)."""
-OWN_PLACE = frozenset({"Target", "Deployment"})
+SHOWN_ELSEWHERE = frozenset({"Target", "Deployment"})
 """New in each run of the embedded simulator."""
 
 
 def _differences(base: RunRecord, new: RunRecord) -> Iterator[Difference]:
     sides = [{row.label: row.figure for row in how_rows(record)} for record in (base, new)]
     embedded = all(record.how.target_name == SIMULATOR_NAME for record in (base, new))
-    hidden = NO_SETUP | OWN_PLACE if embedded else NO_SETUP
+    hidden = NO_SETUP | SHOWN_ELSEWHERE if embedded else NO_SETUP
     for side, record in zip(sides, (base, new), strict=True):
         side["Arrivals due"] = count_text(record.arrivals.due)
         side["Length"] = length_text(record.duration_s)

@@ -101,8 +101,8 @@ def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield f"  {'  '.join(cells)}".rstrip()
 
 
-LEAST_REACH = 0.1
-LOOKS = {
+MIN_REACH = 0.1
+CHANGE_STYLES = {
     ExitCode.INVALID: ("invalid", "Can't be compared"),
     ExitCode.OBJECTIVES: ("fail", "Worse"),
     ExitCode.PASS: ("pass", ""),
@@ -113,7 +113,7 @@ LOOKS = {
 
 def comparison_page(comparison: Comparison) -> Page:
     """The comparison for people who decide: what got worse first, what can't be told folded."""
-    tone, headline = LOOKS[comparison.exit_code]
+    tone, headline = CHANGE_STYLES[comparison.exit_code]
     return Page(
         title=f"{comparison.new.run_id} against {comparison.base.run_id}",
         kicker="Comparison",
@@ -155,7 +155,7 @@ def _page_times(comparison: Comparison) -> Section:
         for value in (change.low, change.high)
         if value is not None
     ]
-    reach = max([LEAST_REACH, *(min(abs(value), 1.0) for value in known)]) * 1.05
+    reach = max([MIN_REACH, *(min(abs(value), 1.0) for value in known)]) * 1.05
     first = [change for name in FELT for change in comparison.times if change.name == name]
     ranked = [*first, *(change for change in comparison.times if change.name not in FELT)]
     known_changes = [change for change in ranked if change.word is not Word.UNKNOWN]

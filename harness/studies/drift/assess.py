@@ -24,9 +24,10 @@ class Side(StrEnum):
     HARNESS = "harness"
 
 
-BOUNDS_AT_MOST = 0.1
-"""With more lower bounds among the points, a figure that does not rise may still have risen."""
-UNSEEN = frozenset({Drift.FLAT, Drift.IMPROVING})
+MAX_LOWER_BOUNDS = 0.1
+"""The share of points that may be lower bounds. With more of them, a figure that seems flat may
+have risen."""
+NOT_WITH_LOWER_BOUNDS = frozenset({Drift.FLAT, Drift.IMPROVING})
 """Verdicts that are not possible if too many points are lower bounds."""
 
 
@@ -86,7 +87,7 @@ class Leak:
     """Leftovers of the run that a sweep has ended since; they count as left over all the same."""
 
 
-ORDER = (Drift.DRIFTING, Drift.UNDECIDED, Drift.IMPROVING, Drift.FLAT)
+VERDICT_ORDER = (Drift.DRIFTING, Drift.UNDECIDED, Drift.IMPROVING, Drift.FLAT)
 """The order of verdicts in a report, the most important first."""
 
 
@@ -193,7 +194,10 @@ def assess(
             raise ConfigError(f"{item.name}: {error}") from None
         if figure_trend.verdict is Drift.DRIFTING and figure_trend.falls and item.less_is_better:
             figure_trend = replace(figure_trend, verdict=Drift.IMPROVING)
-        if item.lower_bounds > BOUNDS_AT_MOST * len(item.values) and figure_trend.verdict in UNSEEN:
+        if (
+            item.lower_bounds > MAX_LOWER_BOUNDS * len(item.values)
+            and figure_trend.verdict in NOT_WITH_LOWER_BOUNDS
+        ):
             note = (
                 f"{item.lower_bounds} of {len(item.values)} points are lower bounds: what never "
                 "came may have become slower"
@@ -209,7 +213,9 @@ def assess(
         leak = replace(leak, ended_later=ended_later)
     verdicts = [finding.trend.verdict for finding in findings]
     verdicts += [leak.verdict] if leak else []
-    return DriftReport(verdict=min(verdicts, key=ORDER.index), findings=tuple(findings), leak=leak)
+    return DriftReport(
+        verdict=min(verdicts, key=VERDICT_ORDER.index), findings=tuple(findings), leak=leak
+    )
 
 
 def check_tolerated(share: float, place: str) -> None:

@@ -34,7 +34,7 @@ OCCUPANCY = "occupancy over expected"
 LAGS = {tag: f"{tag} p95" for tag in (LAG_ARRIVAL, LAG_LOOP)}
 MEMORY, DESCRIPTORS = "memory", "descriptors"
 """Names of figures that are watched."""
-LEAST_EXPECTED = 1.0
+MIN_EXPECTED_GUESTS = 1.0
 """Where fewer guests are expected, the share is not computed."""
 
 
@@ -58,7 +58,7 @@ def occupancy_over_expected(series: Series) -> Values:
     return [
         guests / fair
         if guests is not None
-        and fair >= LEAST_EXPECTED
+        and fair >= MIN_EXPECTED_GUESTS
         and first_s <= start
         and start + series.width_s <= last_s
         else None
@@ -105,7 +105,7 @@ def session_lengths(
 
 
 FEWEST_BINS = 20
-TIMED = ("session_open", "delivered", "reply", "clear", "resume")
+TIMED_OPERATIONS = ("session_open", "delivered", "reply", "clear", "resume")
 """Operations whose p50 and p95 are watched, where they happened."""
 ERRORS_MATTER = 0.005
 """A change of the share of errors by half a percentage point over the run counts."""
@@ -190,7 +190,7 @@ def watched_of(series: Series) -> Iterator[Watched]:
     """The service's figures, then the harness's own; those with too few bins are left out."""
     load = series.sessions.get("occupancy", [])
     service, harness = (partial(_watched, series, side) for side in Side)
-    for operation in TIMED:
+    for operation in TIMED_OPERATIONS:
         bands = series.bands_ms.get(service_tag(operation), {})
         for percent in (50.0, 95.0):
             name, values = f"{operation} p{percent:g}", bands.get(percent, [])
@@ -202,7 +202,7 @@ def watched_of(series: Series) -> Iterator[Watched]:
             }
             yield from service(name, values, load=load, **times)
     absolute: dict[str, Any] = {"relative": False}
-    for operation in TIMED:
+    for operation in TIMED_OPERATIONS:
         shares, trials = _error_shares(series, operation)
         how = absolute | {"matters": ERRORS_MATTER, "unit": "share"}
         yield from service(f"{operation} errors", shares, trials=trials, **how)

@@ -37,18 +37,18 @@ from harness.report.html.page import (
 from harness.report.story import Row
 from harness.report.wording import capital, percent_text, with_unit
 from harness.streams import plain_table
-from harness.studies.drift.assess import ORDER, DriftReport, Finding, Leak, Side
+from harness.studies.drift.assess import VERDICT_ORDER, DriftReport, Finding, Leak, Side
 from harness.studies.drift.figures import DESCRIPTORS, LAGS, MEMORY, OCCUPANCY, RESUMES
 from harness.studies.drift.trend import Drift, Trend
 from harness.units import about_text, duration_text
 
-LEAST_HEIGHT = 4.0
+MIN_HEIGHT_FACTOR = 4.0
 """The drawing is at least so many times as high as the change that counts, so that what does not
 matter looks as it is: flat."""
-GAP = 3.0
+GAP_FACTOR = 3.0
 """Bins without a value interrupt the line where they are so many times as wide as usual."""
 MOST_LABELS = 4
-SPIKES = 0.02
+OUTLIER_SHARE = 0.02
 """At each end this share of the points may lie outside the drawing; they are drawn at its edge."""
 
 
@@ -59,7 +59,7 @@ def drift_chart(finding: Finding) -> Chart:
     ends = trend.ends
     steady = abs(trend.level or median(values)) if watched.relative else 1.0
     matters = max(watched.matters * steady, watched.floor)
-    low, high = _range(values, ends, LEAST_HEIGHT * matters)
+    low, high = _range(values, ends, MIN_HEIGHT_FACTOR * matters)
     drawing = Drawing(Scale(at_s[0], at_s[-1]), Scale(low, high))
     up = placed(_labels(low, high, watched.unit), drawing.y)
     drawing.grid(up)
@@ -108,7 +108,7 @@ def _range(
 ) -> tuple[float, float]:
     """Lowest and highest that is drawn; never below zero for what never is."""
     ranked = sorted(values)
-    spikes = int(len(ranked) * SPIKES)
+    spikes = int(len(ranked) * OUTLIER_SHARE)
     shown = [ranked[spikes], ranked[-1 - spikes], *(ends or ())]
     low, high = min(shown), max(shown)
     spare = max((high - low) * 0.08, (least - (high - low)) / 2, 1e-9)
@@ -121,7 +121,7 @@ def _range(
 def _stretches(at_s: Sequence[float], values: Sequence[float]) -> list[list[tuple[float, float]]]:
     """The points in stretches, split where there is a gap."""
     steps = [later - earlier for earlier, later in pairwise(at_s)]
-    widest = GAP * median(steps)
+    widest = GAP_FACTOR * median(steps)
     stretches = [[(at_s[0], values[0])]]
     for step, at, value in zip(steps, at_s[1:], values[1:], strict=True):
         if step > widest:
@@ -130,10 +130,10 @@ def _stretches(at_s: Sequence[float], values: Sequence[float]) -> list[list[tupl
     return stretches
 
 
-TONES = dict(zip(ORDER, ("fail", "no_data", "pass", "pass"), strict=True))
+TONES = dict(zip(VERDICT_ORDER, ("fail", "no_data", "pass", "pass"), strict=True))
 DAY_S = 86_400.0
-WHOSE = {Side.SERVICE: "the service", Side.HARNESS: "the harness itself"}
-NAMED = {
+SIDE_NAMES = {Side.SERVICE: "the service", Side.HARNESS: "the harness itself"}
+FIGURE_NAMES = {
     RESUMES: "Connections lost and made again, a minute",
     OCCUPANCY: "Guests in session, against what their arrivals imply",
     LAGS[LAG_ARRIVAL]: "Lateness of the harness in reading",
@@ -145,7 +145,7 @@ NAMED = {
 
 def drift_page(run: str, report: DriftReport) -> Page:
     """What drifts first, then every figure as a drawing and as a row."""
-    findings = [one for verdict in ORDER for one in report.of(verdict)]
+    findings = [one for verdict in VERDICT_ORDER for one in report.of(verdict)]
     sections = [_courses(findings), _table(findings)] if findings else []
     if report.leak is not None:
         note = "Sessions without proof that they ended. At a real service each may hold an agent "
@@ -194,8 +194,8 @@ def _courses(findings: Sequence[Finding]) -> Section:
 def _table(findings: Sequence[Finding]) -> Section:
     rows = [
         (
-            NAMED.get(one.watched.name, one.watched.name),
-            WHOSE[one.watched.side],
+            FIGURE_NAMES.get(one.watched.name, one.watched.name),
+            SIDE_NAMES[one.watched.side],
             _pill(one),
             *_ends_text(one),
             _change(one),
@@ -235,7 +235,7 @@ def title_of(name: str) -> str:
     """A watched figure in words: ``reply p95`` → ``Replies: slowest of twenty``."""
     operation, _, figure = name.rpartition(" ")
     if operation not in OPERATIONS:
-        return NAMED.get(name, name)
+        return FIGURE_NAMES.get(name, name)
     many = OPERATIONS[operation].many
     words = {"p50": "usual time", "p95": "slowest of twenty", "errors": "failed"}
     return f"{capital(many)}: {words.get(figure, figure)}"
@@ -246,7 +246,7 @@ def _headline(report: DriftReport) -> str:
     if sides == {Side.SERVICE, Side.HARNESS}:
         return "The service and the harness itself both drift"
     if sides:
-        whose = WHOSE[sides.pop()]
+        whose = SIDE_NAMES[sides.pop()]
         both = ", and sessions are left behind" if leaks else ""
         return f"{capital(whose)} drifts{both}"
     if leaks:
@@ -430,7 +430,7 @@ def _leak(leak: Leak) -> list[Row]:
     return [Row(name, figure) for name, figure in facts.items() if figure]
 
 
-STYLES = dict(zip(ORDER, ("bold red", "yellow", "green", "green"), strict=True))
+STYLES = dict(zip(VERDICT_ORDER, ("bold red", "yellow", "green", "green"), strict=True))
 
 
 def show_drift(report: DriftReport, console: Console) -> None:

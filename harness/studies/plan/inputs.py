@@ -15,7 +15,7 @@ from harness.studies.calibrate.calibration import read_calibration
 from harness.studies.capacity.answer import highest_met
 from harness.studies.capacity.runner import resume_search
 from harness.studies.capacity.search import AnswerKind, Quantity, answer
-from harness.studies.plan.model import GUESTS_PER_S, Capacity, Wanted
+from harness.studies.plan.model import DEFAULT_GUESTS_PER_S, Capacity, Wanted
 from harness.units import duration_text, rate_per_s, seconds
 from harness.workload.schedule import BusyHour, busy_hour, read_profile
 
@@ -33,7 +33,7 @@ def _share(text: str, option: str) -> float:
     return _number(text.strip().removesuffix("%"), option) / 100
 
 
-READ: Mapping[str, tuple[str, Callable[[str, str], float]]] = {
+PARSED: Mapping[str, tuple[str, Callable[[str, str], float]]] = {
     "handle_s": ("handle-time", seconds),
     "bot_s": ("bot-time", seconds),
     "messages": ("messages", _number),
@@ -53,10 +53,10 @@ READ: Mapping[str, tuple[str, Callable[[str, str], float]]] = {
 }
 """A field of :class:`Wanted`, its option, and how that is parsed."""
 OPTIONS = {"chats-per-hour", "peak-factor", "window", "capacity"} | {
-    name for name, _ in READ.values()
+    name for name, _ in PARSED.values()
 }
 """What a plan may find wrong, which it calls by the same words without hyphens."""
-WINDOW_S = 6 * 3600.0
+DEFAULT_WINDOW_S = 6 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +95,7 @@ def read_inputs(args: argparse.Namespace) -> Inputs:
             target += f" --targets {quote(str(args.targets))}"
     written: dict[str, Any] = {
         name: read(text, f"--{option}")
-        for name, (option, read) in READ.items()
+        for name, (option, read) in PARSED.items()
         if (text := getattr(args, option.replace("-", "_"))) is not None
     }
     with _named(args):
@@ -172,7 +172,9 @@ def _read_machines(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
         if best.disturbed:
             source += f" {best.disturbed}"
         if best.guests is None:
-            source += f"; new guests a second were not measured, {GUESTS_PER_S:g} are assumed"
+            source += (
+                f"; new guests a second were not measured, {DEFAULT_GUESTS_PER_S:g} are assumed"
+            )
     return carries, source
 
 
@@ -195,7 +197,7 @@ def _window_s(text: str | None, terms: Terms | None) -> float:
     if text is not None:
         return seconds(text, "--window")
     if terms is None or not terms.guarded:
-        return WINDOW_S
+        return DEFAULT_WINDOW_S
     if terms.window is None:
         return 86_400.0
     opens, ends = (moment.hour * 3600 + moment.minute * 60 for moment in terms.window)

@@ -17,24 +17,24 @@ from harness.studies.queueing import (
 )
 from harness.units import duration_text, figure_text
 
-ALLOWANCE = 0.999
+QUANTILE = 0.999
 """A random count is stated so that it is exceeded with a probability of one in a thousand."""
 FIXED_REQUESTS = 3
 """Requests of a guest beside the messages: configure, the greeting's health check, clear."""
-SAME = 0.2
+MAX_DIFFERENCE = 0.2
 """A measured capacity applies to a plan only if session length and messages differ by no more than
 this share."""
-SPARE = 1.1
-"""Slots of the test, as a factor of what chance requires."""
-GUESTS_PER_S = 50.0
+SLOT_FACTOR = 1.1
+"""The slots of the test are this many times what chance requires."""
+DEFAULT_GUESTS_PER_S = 50.0
 """New guests per second of a machine that was not calibrated."""
 NAT_CONNECTIONS = 55_000
 """At a time to one place, by one address of a cloud's NAT gateway (AWS says so of its own); an
 address alone has ports for 64,512."""
-MOST_BUSY = 0.9
-MOST_GIVE_UP = 0.05
-MAY_BE_NOUGHT = ("shrinkage", "ai tokens per guest")
-SESSIONS_OF_A_TEST = 3
+MAX_AGENTS_BUSY = 0.9
+MAX_GIVE_UP = 0.05
+MAY_BE_ZERO = ("shrinkage", "ai tokens per guest")
+MIN_TEST_SESSIONS = 3
 """A test that is shorter than so many chats has hardly reached its load."""
 
 
@@ -101,7 +101,7 @@ class Wanted:
     most_per_min: float | None = None
     most_sessions: int | None = None
     machine_guests: float = 5000.0
-    machine_guests_per_s: float = GUESTS_PER_S
+    machine_guests_per_s: float = DEFAULT_GUESTS_PER_S
     machine_messages_per_s: float = 1000.0
     machine_processes: int = 1
 
@@ -135,7 +135,7 @@ class Wanted:
             ("rate per machine", self.machine_guests_per_s, 0, inf, ""),
             ("messages per machine", self.machine_messages_per_s, 0, inf, ""),
         ):
-            may_be = name in MAY_BE_NOUGHT or 0 < value < inf
+            may_be = name in MAY_BE_ZERO or 0 < value < inf
             expect(may_be, name, "more than zero", f"{value:g}")
             if not least <= value <= most:
                 value_text = duration_text(value) if "d" in text.split()[-1] else f"{value:,.6g}"
@@ -236,7 +236,7 @@ def plan_launch(
     says that it needs a preflight.
     """
     per_min = wanted.peak_per_s * 60
-    peak_minute = poisson_quantile(ALLOWANCE, per_min)
+    peak_minute = poisson_quantile(QUANTILE, per_min)
     agents, (occupancy, high) = _agents(wanted)
     session_s = occupancy / wanted.peak_per_s
     requests = (wanted.messages + FIXED_REQUESTS) / max(session_s / 60, 1.0) + 1
@@ -299,7 +299,7 @@ def _workers(runs: Sequence[PlannedRun]) -> int:
 
 def slots_for(at_once: float) -> int:
     """Slots for this many guests on average, with room for chance and a tenth to spare."""
-    return ceil(SPARE * (at_once + 3.1 * sqrt(at_once) + 3))
+    return ceil(SLOT_FACTOR * (at_once + 3.1 * sqrt(at_once) + 3))
 
 
 def _agents(wanted: Wanted) -> tuple[Agents, tuple[float, int]]:
@@ -307,7 +307,7 @@ def _agents(wanted: Wanted) -> tuple[Agents, tuple[float, int]]:
     arrivals = wanted.peak_per_s * wanted.to_agents
     alone = wanted.peak_per_s * wanted.handle_s  # if nobody waited
     if arrivals == 0:
-        return Agents(), (alone, max(1, poisson_quantile(ALLOWANCE, alone)))
+        return Agents(), (alone, max(1, poisson_quantile(QUANTILE, alone)))
     service_s, patience_s = wanted.handle_s - wanted.bot_s, wanted.patience_s
 
     def queue(servers: int) -> Queue | ImpatientQueue:
@@ -338,7 +338,7 @@ def _agents(wanted: Wanted) -> tuple[Agents, tuple[float, int]]:
     )
     elsewhere = alone - load  # with the bot
     occupancy = elsewhere + arrivals * staffed.mean_wait_s + load * (1 - gives_up)
-    return agents, (occupancy, max(1, at_once_percentile(staffed, elsewhere, ALLOWANCE)))
+    return agents, (occupancy, max(1, at_once_percentile(staffed, elsewhere, QUANTILE)))
 
 
 def _headroom(
@@ -354,7 +354,8 @@ def _headroom(
             (capacity.session_s, session_s, "stay", duration_text, ""),
             (capacity.messages, wanted.messages, "have", figure_text, " messages answered each"),
         )
-        if measured is not None and max(measured, planned) / min(measured, planned) > 1 + SAME
+        if measured is not None
+        and max(measured, planned) / min(measured, planned) > 1 + MAX_DIFFERENCE
     ]
     if unlike:
         return None, "", (
@@ -442,7 +443,7 @@ def _most_by_chance(limit: int) -> float:
     low, high = 0.0, float(limit)
     while high - low > 1e-3 * limit:
         middle = (low + high) / 2
-        enough = poisson_quantile(ALLOWANCE, middle) <= limit
+        enough = poisson_quantile(QUANTILE, middle) <= limit
         low, high = (middle, high) if enough else (low, middle)
     return low
 
@@ -492,7 +493,7 @@ def _obstacles(wanted: Wanted, plan: LaunchPlan) -> Iterator[str]:
 
 def _warnings(wanted: Wanted, plan: LaunchPlan) -> Iterator[str]:
     agents, workers = plan.agents, _workers(plan.runs)
-    if wanted.test_s < SESSIONS_OF_A_TEST * plan.session_s:
+    if wanted.test_s < MIN_TEST_SESSIONS * plan.session_s:
         yield (
             f"a test of {duration_text(wanted.test_s)} is shorter than three chats of "
             f"{duration_text(plan.session_s)}: it hardly reaches its load (--test-duration)"
@@ -500,13 +501,13 @@ def _warnings(wanted: Wanted, plan: LaunchPlan) -> Iterator[str]:
     capacity = wanted.capacity
     if capacity is not None and not capacity.sure:
         yield f"{capacity.source} has no sure answer ({capacity.answer}): search again"
-    if agents.gives_up > MOST_GIVE_UP:
+    if agents.gives_up > MAX_GIVE_UP:
         yield (
             f"{agents.gives_up:.1%} of the guests who ask for an agent give up before one comes, "
             f"although {agents.answered_within:.0%} are answered in time: more agents, or a higher "
             "--service-level"
         )
-    if agents.busy > MOST_BUSY:
+    if agents.busy > MAX_AGENTS_BUSY:
         yield (
             f"the agents are {agents.busy:.0%} busy at the peak: nothing is left for a longer chat "
             "or a missing colleague"

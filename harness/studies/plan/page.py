@@ -36,7 +36,7 @@ from harness.rundir.layout import (
 )
 from harness.studies.plan.inputs import Inputs
 from harness.studies.plan.model import (
-    SPARE,
+    SLOT_FACTOR,
     LaunchPlan,
     PlannedRun,
     Wanted,
@@ -336,5 +336,5 @@ def locustfile_of(wanted: Wanted, plan: LaunchPlan) -> str:
         messages=f"{wanted.messages:g}",
         rate=rate_text(plan.peak_per_min),
         over=f"{wanted.test_s:g}s",
-        spare=SPARE,
+        spare=SLOT_FACTOR,
     )
