@@ -318,7 +318,7 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that the first word names. Raises NoSuchCommand with those like it."""
-        if args[0] not in self._lines:
+        if args[0] not in self._lines and not ctx.resilient_parsing:  # as a completion does
             raise click.exceptions.NoSuchCommand(args[0], possibilities=self._lines, ctx=ctx)
         return super().resolve_command(ctx, args)
 

@@ -97,6 +97,8 @@ def test_shells_are_answered(
     monkeypatch.setenv("_HARNESS_COMPLETE", "bash_complete")
     for words, answer in (
         ("harness sw", "plain,sweep"),
+        ("harness bogus --dr", ""),
+        ("harness help sw", "plain,sweep"),
         ("harness sweep --dr", "plain,--dry-run"),
         ("harness capacity --by occ", "plain,occupancy"),
     ):
