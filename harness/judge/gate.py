@@ -19,7 +19,7 @@ from harness.judge.objective import (
     Unit,
     amount_text,
 )
-from harness.measure.model import COUNTERS, GROUPS, Outcome
+from harness.measure.model import COUNTERS, GROUPS, Outcome, Section
 from harness.measure.statistics import (
     FEWEST_OF_A_SHARE,
     rank_bounds,
@@ -524,14 +524,17 @@ def _counter(objective: Objective, figures: Figures) -> _Measured:
     name = objective.subject
     known = COUNTERS.get(name)
     value = None if known is None else _number(_section(figures, known.section).get(name))
-    if value is None:
+    if known is None or value is None:
         return _Measured(None, f"{name} is not in the record")
-    opened = _amount(_section(figures, "sessions"), "opened")
-    if objective.unit is Unit.SHARE:
-        if opened <= 0:
-            return _Measured(None, "no session was opened")
-        return _Measured(value / opened)
-    return _Measured(value, "" if opened > 0 else "no session was opened", certain=opened > 0)
+    sessions = _section(figures, "sessions")
+    opened = _amount(sessions, "opened")
+    nothing = "" if opened > 0 else "no session was opened"
+    if nothing and objective.unit is Unit.SHARE:
+        return _Measured(None, nothing)
+    figure = value / opened if objective.unit is Unit.SHARE else value
+    if not nothing and known.section is Section.SESSIONS and sessions.get("may_lack"):
+        nothing = "there may be sessions that no ledger here lists"
+    return _Measured(figure, nothing, certain=not nothing)
 
 
 def _section(mapping: Figures, name: str) -> Figures:

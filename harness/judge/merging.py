@@ -253,4 +253,5 @@ def _as_left(parts: Sequence[_Part]) -> dict[str, Any]:
         **{key: sum(account.get(key) or 0 for account in accounts) for key in numbers},
         "leftover_reasons": dict(reasons),
         "balanced": all(account.get("balanced", True) for account in accounts),
+        "may_lack": any(account.get("may_lack", False) for account in accounts),
     }

@@ -205,6 +205,7 @@ def build_record(
         in_session = record["sessions"]["leftover_reasons"].pop(IN_USE, 0)
         record["sessions"]["leftover"] -= in_session
         record["sessions"]["in_session"] = in_session
+        record["sessions"]["may_lack"] = account.may_hide
     if record["complete"]:
         record["little"] = check_little(intervals, record["duration_s"])
     objectives = judged_by(start)
@@ -267,7 +268,12 @@ def write_record(directory: Path, record: dict[str, Any]) -> Path:
 def sessions_block(account: Account) -> dict[str, Any]:
     """The account: ``intended`` is the sum of the six classes that follow ``opened``."""
     numbers = {name: getattr(account, name) for name in ("intended", "opened", *CLASSES)}
-    return {**numbers, "leftover_reasons": dict(account.reasons), "balanced": account.balanced}
+    return {
+        **numbers,
+        "leftover_reasons": dict(account.reasons),
+        "balanced": account.balanced,
+        "may_lack": bool(account.unsure_at_end),
+    }
 
 
 def _funnel(account: Account, measured: Measurements) -> dict[str, int]:
@@ -519,7 +525,8 @@ def _invalid(
     account: Account,
     incomplete: str,
 ) -> list[str]:
-    reasons = [*account.damaged, *([incomplete] if incomplete else [])]
+    unsure = account.unsure if record.get("live") else account.unsure_at_end
+    reasons = [*unsure, *([incomplete] if incomplete else [])]
     if account.workers_lost:
         reasons.append(
             f"{account.workers_lost} of {account.workers} processes did not end properly"

@@ -83,8 +83,13 @@ class Process:
     @property
     def cut_off(self) -> bool:
         """Whether the file is the copy of a lost worker's ledger: sessions that the worker opened
-        in its last second may be missing."""
-        return self.copy and not (self.ended or self.derived or self.alive)
+        in its last seconds may be missing."""
+        return self.behind and not self.alive
+
+    @property
+    def behind(self) -> bool:
+        """Whether the file is a copy whose worker has not reported its end, and may still work."""
+        return self.copy and not (self.ended or self.derived)
 
     @property
     def alive(self) -> bool:
@@ -438,6 +443,8 @@ class Account:
     """the damage of files that may hold more sessions than could be read, or that are gone"""
     cut_off: list[str] = field(default_factory=list)
     """workers that were lost on other machines: the master's copy may lack their last sessions"""
+    behind: list[str] = field(default_factory=list)
+    """the same, with those that are still at work there"""
 
     @property
     def opened(self) -> int:
@@ -452,8 +459,15 @@ class Account:
     @property
     def unsure(self) -> list[str]:
         """Why there may be such sessions, in sentences."""
-        lost = "was lost on another machine: sessions of its last second may be missing"
+        lost = "was lost on another machine: sessions of its last seconds may be missing"
         return [*self.damaged, *(f"{worker} {lost}" for worker in self.cut_off)]
+
+    @property
+    def unsure_at_end(self) -> list[str]:
+        """The same of a run that has ended: none of its workers should be at work any more."""
+        lost = "did not report its end: sessions of its last seconds may be missing here"
+        derive = "(harness sweep --derive)"
+        return [*self.damaged, *(f"{worker} {lost} {derive}" for worker in self.behind)]
 
     @property
     def balanced(self) -> bool:
@@ -470,6 +484,8 @@ class Account:
             self.damaged.append(contents.damage)
         if process.cut_off:
             self.cut_off.append(process.worker)
+        if process.behind:
+            self.behind.append(process.worker)
         for (stage, reason), count in contents.counts.items():
             self.intended += count
             if stage in OVER:

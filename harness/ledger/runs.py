@@ -85,18 +85,23 @@ def run_state(run_dir: Path) -> RunState:
 
 def with_leftovers(reports_dir: Path) -> Iterator[Path]:
     """All directories under the folder, at any depth, whose ledgers list sessions without proof,
-    or are gone.
+    may hide some, or are gone.
 
     Sessions of running processes do not count. The run begun last comes first.
     """
     if not reports_dir.is_dir():
         return
     for run_dir in sorted(folders_with_guests(reports_dir), key=_begun, reverse=True):
-        if missing_ledgers(run_dir) or any(
-            holds_leftovers(path) and not read_process(path).alive
-            for path in RunDirectory(run_dir).ledgers()
-        ):
+        if missing_ledgers(run_dir) or any(map(_leaves, RunDirectory(run_dir).ledgers())):
             yield run_dir
+
+
+def _leaves(ledger: Path) -> bool:
+    """Whether its process is gone and has left sessions, or may have."""
+    process = read_process(ledger)
+    if process.alive:
+        return False
+    return process.cut_off or bool(process.damaged) or holds_leftovers(ledger)
 
 
 NAMED = 3

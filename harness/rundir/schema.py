@@ -46,6 +46,8 @@ class Sessions(Part):
     leftover_reasons: dict[str, Count] = Field(default_factory=dict)
     balanced: bool | None = None
     """Whether the classes add up to ``intended``."""
+    may_lack: bool | None = None
+    """Whether there may be sessions that no ledger here lists."""
 
 
 class Funnel(Part):

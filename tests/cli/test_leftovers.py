@@ -69,6 +69,18 @@ def test_a_damaged_file_is_warned_of_and_never_a_pass(
     assert "nothing to do" not in capsys.readouterr().out
 
 
+def test_the_copy_of_a_lost_workers_ledger_is_never_a_pass(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run").mkdir()
+    Store(tmp_path / "run" / "ledger-far.sqlite", {"worker": "far", "copy_of": "far"}).close()
+    for which in (["run"], ["--all"]):
+        assert main(["leftovers", *which, "--reports", str(tmp_path)]) == ExitCode.INVALID
+        output = capsys.readouterr()
+        assert "far was lost on another machine" in output.err
+        assert "there may be some" in output.out
+
+
 def test_the_run_that_is_taken_is_told_and_the_others_with_leftovers(
     run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

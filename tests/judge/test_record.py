@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from harness.clock import wall_ns
 from harness.errors import ConfigError
 from harness.judge.objective import parse_objective
 from harness.judge.record import (
@@ -122,6 +123,20 @@ def test_leftovers_fail_with_their_own_code(tmp_path: Path) -> None:
     record = build_record(tmp_path)
     assert (record["verdict"], record["exit_code"]) == ("FAIL", 4)
     assert record["sessions"]["leftover_reasons"] == {"clear_unanswered": 1}
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_what_a_lost_worker_may_have_opened_is_not_nothing(tmp_path: Path, heard: bool) -> None:
+    make_run(tmp_path)
+    assert build_record(tmp_path)["sessions"]["may_lack"] is False
+    found = {"worker": "far", "copy_of": "far", "heartbeat_ns": str(wall_ns() if heard else 0)}
+    Store(tmp_path / "ledger-far.sqlite", found).close()
+    record = build_record(tmp_path)
+    (leftovers, *_) = record["objectives"]
+    assert (leftovers["figure"], leftovers["verdict"]) == (0, "NO_DATA")
+    assert record["sessions"]["may_lack"] is True
+    assert any("far did not report its end" in reason for reason in record["reasons"])
+    assert record["verdict"] == "INVALID"
 
 
 def test_a_missed_objective_fails(tmp_path: Path) -> None:

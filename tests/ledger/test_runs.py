@@ -108,8 +108,11 @@ def test_every_directory_with_leftovers_is_found(tmp_path: Path) -> None:
     ledger_in(tmp_path / "capacity-1" / "level-2", Stage.CLEARING)
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "ledger-w.sqlite").write_bytes(b"garbage")
+    elsewhere = {"worker": "far", "copy_of": "far"}
+    ledger_in(tmp_path / "lost", Stage.CLEARED, **elsewhere)
+    ledger_in(tmp_path / "derived", Stage.CLEARED, **elsewhere, derived="1")
     found = {path.name for path in with_leftovers(tmp_path)}
-    assert found == {"guest-1", "level-2", "damaged"}
+    assert found == {"guest-1", "level-2", "damaged", "lost"}
 
 
 def test_a_merged_run_gives_way_to_its_parts_each_once(tmp_path: Path) -> None:

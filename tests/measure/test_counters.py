@@ -57,7 +57,7 @@ def test_questions_end_as_the_registry_says() -> None:
 
 
 def test_the_classes_of_sessions_are_those_of_the_account() -> None:
-    account = {"intended", "opened", "leftover_reasons", "balanced"}
+    account = {"intended", "opened", "leftover_reasons", "balanced", "may_lack"}
     assert set(CLASSES) == set(sessions_block(Account())) - account
 
 

@@ -80,7 +80,7 @@ def test_what_a_worker_opened_last_is_found_though_its_disk_and_its_secret_are_g
     tokens = copy_of_lost_worker(master, tmp_path / "worker", "far")
     assert read_account(master).cut_off == ["far"]
     (why,) = read_account(master).unsure
-    assert why.startswith("far was lost on another machine: sessions of its last second may")
+    assert why.startswith("far was lost on another machine: sessions of its last seconds may")
     last = [tokens.next() for _ in range(2)]
     leave_open(simulator, 2, last)
     shutil.rmtree(tmp_path / "worker")
