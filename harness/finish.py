@@ -184,6 +184,15 @@ def _sweep_lost(
     directory: Path, target: Target, say: Say, hurried: "Event | None"
 ) -> dict[str, Any] | None:
     """End what processes have left that died on the way; what the record says of it."""
+    from harness.reconcile.sweep import only_sweep
+
+    with only_sweep(directory):
+        return _sweep_lost_alone(directory, target, say, hurried)
+
+
+def _sweep_lost_alone(
+    directory: Path, target: Target, say: Say, hurried: "Event | None"
+) -> dict[str, Any] | None:
     from harness.guest.settings import GuestSettings
     from harness.reconcile.platform import sign_ins_of
     from harness.reconcile.sweep import find_lost, sweep, waiting_words

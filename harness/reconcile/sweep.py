@@ -14,11 +14,13 @@ is checked until it has ended or the time is up. A conversation that is not seen
 leftover.
 """
 
+import fcntl
 import itertools
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -118,6 +120,28 @@ def refuse_while_running(run_dirs: Iterable[Path], *, force: bool) -> None:
                 f"the run {run_dir.name} is still going on ({', '.join(alive)}): stop it first, "
                 "or use --force"
             )
+
+
+@contextmanager
+def only_sweep(run_dir: Path) -> Iterator[None]:
+    """Let no other sweep of the run begin meanwhile. Raises ConfigError if one is going on.
+
+    Of two at once one could settle a session by what the ledger said before the other asked for it:
+    a request that is carried out late would open a session that nobody lists.
+    """
+    handle = os.open(run_dir, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"the run {run_dir.name} is being swept already: wait for the end of that sweep"
+            ) from None
+        except OSError:
+            pass  # a file system that knows no locks
+        yield
+    finally:
+        os.close(handle)  # and with it the lock, as at the end of the process
 
 
 def find_leftovers(run_dir: Path) -> list[Leftover]:
@@ -473,6 +497,11 @@ def owners(directories: Iterable[Path]) -> frozenset[str]:
 
 def sweep_run(directory: Path, order: SweepOrder, console: Console) -> int:
     """End the leftovers of one run, or say what would be done; returns how many are left."""
+    with nullcontext() if order.dry_run else only_sweep(directory):
+        return _sweep_run(directory, order, console)
+
+
+def _sweep_run(directory: Path, order: SweepOrder, console: Console) -> int:
     tell = partial(console.print, style="yellow", soft_wrap=True)
     sign_ins = order.sign_ins or sign_ins_of(directory, tell)
     hidden = _look_for_more(directory, order, sign_ins, console)

@@ -17,6 +17,7 @@ from harness.errors import ExitCode
 from harness.guest.outcomes import Ending
 from harness.judge.reading import ending_words
 from harness.ledger.ledger import OPEN_UNANSWERED, OVER, Stage, Store
+from harness.reconcile.sweep import find_leftovers, only_sweep
 from harness.rundir.layout import write_start
 
 
@@ -39,6 +40,19 @@ def test_a_dry_run_changes_nothing_and_a_sweep_settles(
     assert "1 of 1 proved ended, 0 left" in capsys.readouterr().out
     assert main(["sweep", run]) == ExitCode.PASS
     assert "nothing to do" in capsys.readouterr().out
+
+
+@pytest.mark.process
+def test_of_two_sweeps_at_once_the_second_is_refused(
+    simulator: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(make_run(tmp_path, simulator.url))
+    with only_sweep(tmp_path):
+        assert main(["sweep", run, "--dry-run"]) == ExitCode.LEFTOVERS
+        assert main(["sweep", run]) == ExitCode.CONFIG
+        assert "is being swept already" in capsys.readouterr().err
+        assert len(find_leftovers(tmp_path)) == 1
+    assert main(["sweep", run]) == ExitCode.PASS
 
 
 @pytest.mark.process
