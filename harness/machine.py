@@ -300,6 +300,15 @@ def deferred_stops() -> Iterator[None]:
             signal.raise_signal(early)
 
 
+def defer_interrupts(*, deferred: bool) -> None:
+    """Let Ctrl-C wait from now on, also for a program that takes this one's place; or no longer.
+
+    A program that is being imported would end with a traceback, and without cleaning up.
+    """
+    how = signal.SIG_BLOCK if deferred else signal.SIG_UNBLOCK
+    signal.pthread_sigmask(how, {signal.SIGINT})
+
+
 @contextmanager
 def handling(handlers: Mapping[int, Handler]) -> Iterator[None]:
     """Signals have these handlers until the end of the block, if this is the main thread."""

@@ -42,6 +42,7 @@ from harness.load.run import time_to_clear_s
 from harness.machine import (
     IN_ORDER,
     Starter,
+    defer_interrupts,
     keep_files_private,
     raise_file_limit,
     signal_when_orphaned,
@@ -229,6 +230,7 @@ class Interrupts:
         A worker has no supervisor: its orders come from its master.
         """
         gevent.signal_handler(signal.SIGINT, self.on_interrupt)
+        defer_interrupts(deferred=False)
         gevent.signal_handler(signal.SIGUSR1, self._hurry)
         gevent.signal_handler(IN_ORDER, self._end_unhurried)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # by nohup

@@ -29,6 +29,7 @@ from harness.config.run_config import (
 )
 from harness.errors import ConfigError, ExitCode, HarnessError
 from harness.machine import (
+    defer_interrupts,
     deferred_stops,
     handled_signals,
     handling,
@@ -73,6 +74,8 @@ def _become_worker(
     ]  # fmt: skip
     if args.processes:
         command += ["--processes", str(args.processes)]
+    else:  # where it forks, Locust's own first process heeds it
+        defer_interrupts(deferred=True)
     os.execve(sys.executable, command + args.rest, environment)
 
 
@@ -111,8 +114,9 @@ def join_master(args: Namespace) -> NoReturn:
 
 
 def _join(master: tuple[str, int], within_s: float, args: Namespace) -> NoReturn:
-    from harness.load.cluster.handout import ask_master, unpack
-    from harness.load.options import restart_environment
+    with deferred_stops():  # in the midst of an import Ctrl-C can look like another error
+        from harness.load.cluster.handout import ask_master, unpack
+        from harness.load.options import restart_environment
 
     interrupted_quietly()  # with them comes gevent
     say = open_console().print

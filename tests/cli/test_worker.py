@@ -134,6 +134,23 @@ def test_a_run_is_over_when_each_of_its_processes_has_ended(tmp_path: Path, name
     assert not RunOver(tmp_path, since_s=time.time() + 60).look(), "an older one"
 
 
+def test_ctrl_c_while_it_joins_is_no_traceback_and_leaves_no_file(machines: Machines) -> None:
+    file = locustfile(machines.folder / "m")
+    machines.master(file, "-u", "1", "-t", "3s", workers=2)
+    process = machines.worker("one")
+    output = ""
+    while "joining" not in output:
+        line = process.stdout.readline()
+        assert line, output
+        output += line
+    time.sleep(0.3)  # it is another program by now, which takes longer than that to be imported
+    process.send_signal(signal.SIGINT)
+    code, rest = machines.end(process, within_s=30)
+    assert "Traceback" not in rest
+    assert code == ExitCode.PASS, rest
+    assert machines.left_behind == []
+
+
 @pytest.mark.parametrize(
     "number",
     [pytest.param(signal.SIGTERM, marks=pytest.mark.long), signal.SIGKILL],

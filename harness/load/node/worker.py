@@ -39,6 +39,7 @@ from harness.load.options import (
     take_parameters,
 )
 from harness.load.run import Run
+from harness.machine import defer_interrupts
 from harness.preflight.disk import check_end
 from harness.rundir.layout import check_reports, make_run_directory
 from harness.transport.dial import check_sources
@@ -240,6 +241,7 @@ class WorkerNode(Node):
             run.finish()  # no guest has been let in yet
         self.runner.send_message("client_stopped", None)
         gevent.sleep(LAST_WORDS_S)
+        defer_interrupts(deferred=True)
         os.execve(sys.executable, restart_command(sys.orig_argv), restart_environment(msg.data))
 
     def _on_check(self, environment: Any, msg: Any) -> None:
