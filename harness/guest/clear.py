@@ -211,6 +211,7 @@ class Clearing:
                 backoff_s = settings.end_backoff_s * 2 ** (attempt - 1)
                 gevent.sleep(max(backoff_s, min(wait_s, MOST_WAIT_S)))
             self._recorder.count("end_resumes")
+            connection.log("its end is %s: asking for the session again", ending)
             again = Connection(
                 settings, connection.token, self._recorder, on_configure=self._note_configure_sent
             )
@@ -252,6 +253,8 @@ class Clearing:
         if ending is Ending.NEVER:
             reason = "refused" if connection.state is State.REFUSED else "not connected"
         self.mark(ending.stage, reason)
+        if not ending.proof:
+            connection.log("its end is %s: the session is a leftover", ending)
         if ending is Ending.REFUSED:
             self._recorder.count("clear_is_off")
         self._flush_quietly()

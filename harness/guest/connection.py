@@ -5,6 +5,7 @@ It speaks the protocol and measures it; it writes no ledger. :class:`GuestSessio
 """
 
 import contextlib
+import logging
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, InitVar, dataclass, field
@@ -29,6 +30,7 @@ from harness.guest.outcomes import (
     was_cut,
 )
 from harness.guest.settings import UNLIMITED, GuestSettings, Observer, Pace
+from harness.ledger.ledger import guest_tag
 from harness.limits import TYPING_EVERY_S
 from harness.measure.model import CONNECT_PHASES, Outcome, Sample
 from harness.measure.recorder import Recorder
@@ -47,6 +49,7 @@ from harness.transport.websocket import WebSocket, connect
 
 _OPEN, _CONNECTED = State.OPEN, ConnectionState.OPEN  # looking up a member of an enum is slow
 _TWO_DIGITS = tuple(f"{number:02x}" for number in range(256))
+LOG = logging.getLogger("harness.guest")
 UNHEARD = frozenset({State.REFUSED, State.LOST})
 """Session states in which an open connection may still be told of a session: configureSession was
 refused, or its connection was lost."""
@@ -111,6 +114,11 @@ class Connection:
             lane=self._lane,
             token=self.token,
         )
+
+    def log(self, what: str, *values: object) -> None:
+        """Log what was decided for this guest, at DEBUG; the guest is named by its tag."""
+        if LOG.isEnabledFor(logging.DEBUG):
+            LOG.debug(f"guest %s: {what}", guest_tag(self.token), *values)
 
     @property
     def connected(self) -> bool:

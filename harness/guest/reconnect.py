@@ -200,6 +200,7 @@ class Reconnecting:
         if not may or before is ConnectionState.RETIRED:
             raise lost
         self._recorder.count("reconnects")
+        connection.log("reconnecting: %s", lost)
         if lost.code == CLOSE_GOING_AWAY:
             self._recorder.count("going_away")
         # A guest who was away on purpose is due now.
@@ -211,6 +212,7 @@ class Reconnecting:
         self._made_ns = monotonic_ns()
         if response.new_session:
             self._recorder.count("resumed_anew")
+            self._connection.log("the service no longer knew its session")
             raise SessionNotFound(
                 ErrorCode.SESSION_NOT_FOUND, "the service no longer knew this guest's session"
             )

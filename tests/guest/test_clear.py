@@ -1,5 +1,6 @@
 """The way out, whatever happens on it (each fault by name: tests/run/test_faults_and_guests.py)."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from processes import Simulator
 
 from harness.errors import HarnessError, SessionExpired
 from harness.guest.clear import shielded
-from harness.ledger.ledger import Stage
+from harness.ledger.ledger import Stage, guest_tag
 
 pytestmark = pytest.mark.process
 
@@ -37,6 +38,28 @@ def test_clearing_that_is_switched_off_is_counted_by_its_own_name(rig: Any) -> N
     with rig.guest() as guest:
         guest.say("hello")
     assert rig.taken().counts["clear_is_off"] == 1
+
+
+def test_what_a_guest_decides_is_logged_by_its_tag_and_a_usual_end_is_not(
+    rig: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "harness.guest")
+    with rig.guest():
+        pass
+    assert caplog.messages == []
+    with rig.guest() as guest:
+        guest.say("hello")
+        guest.drop()
+        guest.say("hello again")
+        rig.simulator.faults(ignore_clear=1)
+    rig.simulator.faults()
+    token = guest.connection.token
+    reconnecting, left = caplog.messages
+    assert reconnecting.startswith(f"guest {guest_tag(token)}: reconnecting: ")
+    assert (
+        left == f"guest {guest_tag(token)}: its end is clear_unanswered: the session is a leftover"
+    )
+    assert token not in caplog.text
 
 
 def test_a_session_that_expires_is_ended_by_the_service(tmp_path: Path) -> None:
