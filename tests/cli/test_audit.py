@@ -36,10 +36,10 @@ def test_a_service_that_cannot_be_asked_leaves_it_unknown_and_what_is_left_left(
         ledger_of(directory, (Guest(world, RUN), Stage.LOST))
         world.simulator.faults(forbid_clear=1)
         assert main(["audit", str(directory)]) == ExitCode.UNKNOWN
-        assert "the Platform API answered HTTP 401" in capsys.readouterr().err
+        assert "the sign-in of the Platform API answered HTTP 401" in capsys.readouterr().err
         assert main(["sweep", "--platform", str(directory)]) == ExitCode.LEFTOVERS
         told = " ".join(capsys.readouterr().out.split())
-        assert f"{RUN}: the Platform API answered HTTP 401" in told
+        assert f"{RUN}: the sign-in of the Platform API answered HTTP 401" in told
         assert "1 left" in told
 
 
