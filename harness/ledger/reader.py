@@ -200,7 +200,8 @@ def opened(path: Path, *, writable: bool = False) -> Iterator[sqlite3.Connection
         with connected as db:
             yield _checked(db, path)
     except (OSError, sqlite3.Error, ValueError) as error:
-        raise LedgerError(f"the ledger {path} can't be read: {error}") from error
+        what = "written; its sessions stay listed" if writable else "read"
+        raise LedgerError(f"the ledger {path} can't be {what}: {error}") from error
 
 
 def salvage(path: Path) -> tuple[dict[str, str], list[Row]]:

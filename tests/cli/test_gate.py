@@ -102,3 +102,24 @@ def test_what_ended_or_voided_the_run_is_not_forgotten(
     for _ in range(2):
         assert main(words) == code
         assert why in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"schema": 999}, "newer harness"),
+        ({"schema": None}, "not the record of a run"),
+        ({"operations": {"reply": {"service_ms": {"mean": "x"}}}}, "operations.reply"),
+        ({"sessions": {"leftover": "none"}}, "sessions"),
+    ],
+)
+def test_a_record_that_was_edited_or_is_anothers_is_refused_by_its_key(
+    run_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    more: dict[str, Any],
+    why: str,
+) -> None:
+    changed(run_dir, **more)
+    assert main(["gate", str(run_dir), "--slo", slo(tmp_path, "reply p95 < 1m")]) == 8
+    assert why in capsys.readouterr().err
