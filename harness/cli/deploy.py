@@ -21,6 +21,7 @@ from harness.cli.parsing import Command, Namespace, argument, option, targets_op
 from harness.cli.run import COMMAND as RUN
 from harness.config.run_config import LOG_FORMAT, PARAMETERS, SEED
 from harness.errors import ExitCode
+from harness.machine import too_many_workers
 from harness.supervise.children import inspect_alone
 from harness.supervise.parameters import check_numbers, parameters_of
 from harness.units import seconds
@@ -37,6 +38,8 @@ def run(args: Namespace) -> int:
     inspect_alone(f"{deploy.FILES}/{wanted.locustfile}", files, parameters)
     first = deploy.write(args.what, wanted, args.out)
     print(f"wrote {args.out}; {first} says what to type")
+    if sentence := too_many_workers(args.workers):
+        print(f"warning: {sentence}")
     if "@sha256:" not in args.image:
         print("the image has no digest: nothing holds master and workers to the same one")
     return ExitCode.PASS

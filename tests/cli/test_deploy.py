@@ -117,3 +117,11 @@ def test_signed_in_guests_need_their_file_where_containers_find_it(
     assert deploy() == ExitCode.PASS
     assert "shop-sign-ins" not in Path("deploy/README.md").read_text()
     assert "harness-sign-ins --from-file=jwts=" in Path("deploy/README.md").read_text()
+
+
+@pytest.mark.process
+def test_more_workers_than_a_master_can_lead_are_warned_of(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert deploy("--workers", "301") == ExitCode.PASS
+    assert "warning: 301 workers are more than one master can lead" in capsys.readouterr().out
