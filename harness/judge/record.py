@@ -161,7 +161,7 @@ def build_record(
         "verdict": "",
         "exit_code": 0,
         "reasons": [],
-        "complete": not incomplete and not account.workers_lost and not live,
+        "complete": not (incomplete or account.workers_lost or account.behind or live),
         "workload": ("open" if start["schedule"] else "closed") if "schedule" in start else None,
         **_times(start, intervals),
         "sessions": at_end or sessions_block(account),

@@ -135,6 +135,7 @@ def test_what_a_lost_worker_may_have_opened_is_not_nothing(tmp_path: Path, heard
     (leftovers, *_) = record["objectives"]
     assert (leftovers["figure"], leftovers["verdict"]) == (0, "NO_DATA")
     assert record["sessions"]["may_lack"] is True
+    assert record["complete"] is False
     assert any("far did not report its end" in reason for reason in record["reasons"])
     assert record["verdict"] == "INVALID"
 
