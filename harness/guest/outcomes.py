@@ -267,12 +267,15 @@ def in_vain(waited_ns: int, slowest_ns: int) -> bool:
     return slowest_ns > 0 and waited_ns > slowest_ns + STALL_NS
 
 
-def question_outcome(error: BaseException | None) -> Outcome:
-    """The outcome of a story's open questions if the story ends with this error."""
+def question_outcome(error: BaseException | None, *, connected: bool) -> Outcome:
+    """The outcome of a story's open questions if the story ends with this error.
+
+    ``connected``: the guest's own connection is still there, so that an answer could have come. A
+    TransportError is then that of an HTTP request, such as an upload.
+    """
     if was_cut(error):
         return Outcome.CUT_SHORT
-    # Of an HTTP request: the guest's own connection is still there.
-    if isinstance(error, ConnectionLost) and error.timed_out:
+    if isinstance(error, TransportError) and connected:
         return Outcome.UNANSWERED
     if isinstance(error, TransportError | SessionExpired | SessionNotFound):
         return Outcome.LOST

@@ -588,7 +588,8 @@ class GuestSession:
         if self._ending is None:
             if self.connection.inbox.replies:
                 self._look_at_replies()
-            self._questions.close(monotonic_ns(), question_outcome(self._error))
+            outcome = question_outcome(self._error, connected=self.connection.connected)
+            self._questions.close(monotonic_ns(), outcome)
             self._questions.end()
             self._ending = self._clearing.end(self.connection, others=self._others)
             for connection in self._others:

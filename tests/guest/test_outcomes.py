@@ -44,9 +44,12 @@ def test_an_error_answer(code: int, kind: type, outcome: Outcome, ending: Ending
 
 
 def test_an_open_question_is_lost_only_with_its_connection() -> None:
-    assert question_outcome(ConnectionLost(1006)) is Outcome.LOST
+    assert question_outcome(ConnectionLost(1006), connected=False) is Outcome.LOST
     late = ConnectionLost(None, "no answer within 5 s", timed_out=True)  # of an HTTP request
-    assert question_outcome(late) is Outcome.UNANSWERED
+    assert question_outcome(late, connected=True) is Outcome.UNANSWERED
+    for dialled in (ConnectFailed("tcp", "refused"), ConnectFailed("tls", "late", timed_out=True)):
+        assert question_outcome(dialled, connected=True) is Outcome.UNANSWERED
+        assert question_outcome(dialled, connected=False) is Outcome.LOST
 
 
 def test_that_a_session_is_said_to_have_expired_is_no_proof() -> None:

@@ -10,7 +10,7 @@ from guest_rig import Rig
 from processes import Simulator
 
 from harness.config.target import parse_target
-from harness.errors import ConnectionLost, RemoteProtocolError, ServiceError
+from harness.errors import ConnectFailed, ConnectionLost, RemoteProtocolError, ServiceError
 from harness.guest import rest
 from harness.guest.rest import api_origin, exchange_sign_in, fetch_history
 from harness.measure.model import Outcome
@@ -81,6 +81,23 @@ def test_a_history_that_does_not_come_in_time_is_a_wait_and_no_loss(
         with pytest.raises(ConnectionLost, match=r"no answer within 0\.5 s"):
             guest.history()
     assert rig.outcomes("history") == {Outcome.TIMEOUT: 1}
+
+
+@pytest.mark.process
+def test_a_rest_call_that_can_not_connect_loses_no_question(
+    rig: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        place = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    monkeypatch.setattr(rest, "api_origin", lambda _: place)
+    rig.simulator.faults(no_reply=1)
+    with pytest.raises(ConnectFailed), rig.guest() as guest:
+        guest.say("hello")
+        guest.history()
+    rig.simulator.faults()
+    outcomes = rig.taken().outcomes
+    assert outcomes["history"] == {Outcome.LOST: 1}
+    assert outcomes["reply"] == {Outcome.UNANSWERED: 1}  # its guest is still connected
 
 
 @pytest.mark.process
