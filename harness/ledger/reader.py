@@ -466,9 +466,12 @@ class Account:
     @property
     def unsure_at_end(self) -> list[str]:
         """The same of a run that has ended: none of its workers should be at work any more."""
-        lost = "did not report its end: sessions of its last seconds may be missing here"
-        derive = "(harness sweep --derive)"
-        return [*self.damaged, *(f"{worker} {lost} {derive}" for worker in self.behind)]
+        lost = [
+            f"{worker} did not report its end: sessions of its last seconds may be missing here "
+            "(harness sweep --derive)"
+            for worker in self.behind
+        ]
+        return [*self.damaged, *lost]
 
     @property
     def balanced(self) -> bool:
