@@ -170,6 +170,9 @@ def ambiguous(operation: str, counts: Mapping[str, int]) -> int:
     return counts.get(QUESTIONS_AMBIGUOUS, 0) - replies if operation == GREETING else 0
 
 
+MOST, LATEST_S, LONGEST_S = 1 << 53, 1e11, 1e8
+"""No count, time of day or interval is greater: who has edited a file may write any number, and
+with greater ones no figure can be computed."""
 BATCH = 256
 """So many histograms are decoded at once: quick, and still little memory."""
 
@@ -390,24 +393,28 @@ def _interval(worker: str, row: Any) -> Interval:
     """Raises what a row that is none of ours brings with it."""
     return Interval(
         worker=worker,
-        ended_s=_number(row["t"]),
-        length_s=_number(row["s"]),
+        ended_s=_number(row["t"], up_to=LATEST_S),
+        length_s=_number(row["s"], up_to=LONGEST_S),
         phase=str(row.get("phase", "")),
-        sessions=_numbers(row["sessions"]),
-        arrivals=_numbers(row["arrivals"]),
-        outcomes={str(name): _numbers(counts) for name, counts in row["outcomes"].items()},
-        counts=_numbers(row["counts"]),
-        process=_numbers(row["process"]),
+        sessions=_counts(row["sessions"]),
+        arrivals=_counts(row["arrivals"]),
+        outcomes={str(name): _counts(counts) for name, counts in row["outcomes"].items()},
+        counts=_counts(row["counts"]),
+        process={name: _number(value, up_to=MOST) for name, value in row["process"].items()},
     )
 
 
-def _numbers(row: Any) -> dict[str, Any]:
-    return {name: _number(value) for name, value in row.items()}
+def _counts(row: Any) -> dict[str, int]:
+    for value in row.values():
+        if type(value) is not int or not 0 <= value <= MOST:
+            raise ValueError(f"expected a whole number up to {MOST:,}, got {value!r:.40}")
+    return dict(row)
 
 
-def _number(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"expected a number, got {value!r:.40}")
+def _number(value: Any, *, up_to: float) -> Any:
+    """The number. Raises ValueError for any other value, NaN and infinity too."""
+    if type(value) not in (int, float) or not 0 <= value <= up_to:
+        raise ValueError(f"expected a number up to {up_to:,.0f}, got {value!r:.40}")
     return value
 
 
@@ -419,7 +426,7 @@ def read_histograms(path: Path, damaged: list[str] | None = None) -> Iterator[Ta
         line = raw.decode("utf-8", "replace")
         try:
             if line.startswith("#[StartTime:"):
-                started = float(line.split()[1])
+                started = _number(float(line.split()[1]), up_to=LATEST_S)
             if line.startswith(("#", '"')):
                 continue
             tag, start, length, _, encoded = line.split(",")
@@ -428,8 +435,8 @@ def read_histograms(path: Path, damaged: list[str] | None = None) -> Iterator[Ta
             histogram = TaggedHistogram(
                 worker=worker,
                 tag=tag.removeprefix("Tag="),
-                started_s=started + float(start),
-                length_s=float(length),
+                started_s=_number(started + float(start), up_to=LATEST_S),
+                length_s=_number(float(length), up_to=LONGEST_S),
                 encoded=encoded,
             )
         except (ValueError, IndexError) as error:

@@ -6,11 +6,12 @@ import pytest
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 
-from harness.measure.histogram import DIGITS, HIGHEST_US, LOWEST_US
+from harness.measure.histogram import DIGITS, HIGHEST_US, LOWEST_US, Histogram
 from harness.measure.model import Outcome, Sample, interval_s
 from harness.measure.recorder import Recorder
 from harness.measure.snapshot import (
     IntervalWriter,
+    read_histograms,
     read_intervals,
     read_measurements,
 )
@@ -105,6 +106,52 @@ def test_a_damaged_line_is_left_out_and_counted(tmp_path: Path, line: bytes) -> 
     assert medians[0] == medians[1]
     assert len(found.damaged) == 5
     assert found.damaged[0].startswith("intervals-a-1.jsonl:1: not an interval of a run")
+
+
+NOT_NUMBERS = ("1e308", "1" + 30 * "0", "-1", "NaN", "Infinity", "true", "null", '"1"')
+
+
+@pytest.mark.parametrize(
+    ("where", "numbers"),
+    [
+        ('"t":{}', (*NOT_NUMBERS, "1e12")),
+        ('"s":{}', (*NOT_NUMBERS, "1e9")),
+        ('"sessions":{{"opened":{}}}', (*NOT_NUMBERS, "1.5")),
+        ('"arrivals":{{"due":{}}}', (*NOT_NUMBERS, "1.5")),
+        ('"outcomes":{{"reply":{{"ok":{}}}}}', (*NOT_NUMBERS, "1.5")),
+        ('"counts":{{"guests_arrived":{}}}', (*NOT_NUMBERS, "1.5")),
+        ('"process":{{"cpu":{}}}', NOT_NUMBERS),
+    ],
+)
+def test_a_line_with_a_number_that_no_run_writes_is_left_out_by_its_name(
+    tmp_path: Path, where: str, numbers: tuple[str, ...]
+) -> None:
+    path = tmp_path / "intervals-a-1.jsonl"
+    blocks = ("sessions", "arrivals", "outcomes", "counts", "process")
+    keys = {"t": "1", "s": "1", **dict.fromkeys(blocks, "{}")}
+    for number in numbers:
+        pairs = [f'"{key}":{value}' for key, value in keys.items()]
+        pairs = [one for one in pairs if one.split(":")[0] != where.split(":")[0]]
+        path.write_text("{" + ",".join([*pairs, where.format(number)]) + "}\n")
+        found = read_measurements(tmp_path)
+        assert not found.counts, number
+        assert not found.arrivals, number
+        assert not found.outcomes, number
+        assert len(found.damaged) == 1, number
+        assert found.damaged[0].startswith("intervals-a-1.jsonl:1: "), number
+
+
+@pytest.mark.parametrize(
+    "times", ["nan,1", "1,nan", "inf,1", "1,inf", "-1e9,1", "1,-1", "1e308,1", "1,1e308"]
+)
+def test_a_histogram_at_a_time_that_no_run_writes_is_left_out(tmp_path: Path, times: str) -> None:
+    write(tmp_path, "a-1", [10, 20])
+    log = tmp_path / "histograms-a-1.hlog"
+    encoded = Histogram().encode()
+    log.write_bytes(b"#[StartTime: 5 s]\n" + f"Tag=x.service,{times},2,{encoded}\n".encode())
+    damaged: list[str] = []
+    assert not list(read_histograms(log, damaged))
+    assert damaged[0].startswith("histograms-a-1.hlog:2: ")
 
 
 def test_the_histogram_log_is_the_standard_form(tmp_path: Path) -> None:
