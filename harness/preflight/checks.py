@@ -77,11 +77,13 @@ def check_deployment(
     else:
         active = Check("deployment", FAIL, f"its status is {status!r}, not Active")
     talks = inner(config, "messenger", "apps", "conversations")
-    if inner(talks, "conversationClear", "enabled"):
+    on = inner(talks, "conversationClear", "enabled")
+    if on is True:
         clear = Check("clear", OK, "guests may end their conversations")
     else:
-        text = "Clear Conversation is off: no session could be proved ended. Switch it on in the "
-        clear = Check("clear", FAIL, text + "Messenger configuration")
+        stands = "off" if on in (None, False) else f"neither on nor off ({safe_quote(str(on), 40)})"
+        text = f"Clear Conversation is {stands}: no session could be proved ended. Switch it on "
+        clear = Check("clear", FAIL, text + "in the Messenger configuration")
     auto = auto_start(config)
     how = "by Join, before a text" if auto else "with the first text"
     text = f"a widget begins its conversation {how} (autoStart is {'on' if auto else 'off'})"
@@ -89,7 +91,7 @@ def check_deployment(
         text += "; guests do not: " + ("write auto_join = true" if auto else "auto_join is on")
     start = Check("start", OK, text)
     life_s = inner(talks, "sessionDurationSeconds")
-    stated = isinstance(life_s, int | float) and 0 <= life_s < MOST_LIFE_S
+    stated = type(life_s) in (int, float) and 0 <= life_s < MOST_LIFE_S
     life = Check("session life", OK, duration_text(float(life_s)) if stated else "not stated")
     return [active, clear, start, life, *_sign_in(an_object(config.get("auth")), sign_ins=sign_ins)]
 
@@ -217,13 +219,17 @@ def check_visit(trial: Trial, *, replies: bool | None) -> Check:
     """How the visit went; a missing reply fails only where the target says ``replies = true``."""
     name = "one guest"
     if not trial.ended:
-        why = trial.failure or "no proof"
+        why = trial.failure or trial.clear_refusal or "no proof"
         text = f"no proof that its session ended ({why}): run harness sweep {trial.directory}"
         return Check(name, FAIL, text)
     if trial.failure:
         return Check(name, FAIL, trial.failure)
     if trial.refusals:
         return Check(name, FAIL, f"its text was refused with {trial.refusals[0]}; it was cleared")
+    if not trial.delivered:
+        text = "opened and cleared, but the service never sent its text back, which says that it "
+        text += "was taken: see whether the deployment takes messages (status, flow, sign-in)"
+        return Check(name, FAIL, text)
     if not trial.answered:
         status = FAIL if replies else WARN
         text = "opened and cleared, but nobody answered it"

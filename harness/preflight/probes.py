@@ -18,7 +18,13 @@ from typing import Any, NamedTuple
 from harness.clock import utc_iso
 from harness.config.run_config import ENVIRONMENT, STOP_TIMEOUT
 from harness.config.target import Terms
-from harness.errors import ConfigError, PlatformApiError, TransportError
+from harness.errors import (
+    ConfigError,
+    ConnectionLost,
+    PlatformApiError,
+    TransportError,
+    safe_quote,
+)
 from harness.foreign import an_object, parse_json
 from harness.machine import Share, raise_file_limit, shortfalls, this_machine, too_many_processes
 from harness.platform_api.client import (
@@ -245,12 +251,19 @@ def fetch_config(terms: Terms) -> tuple[Mapping[str, Any] | None, float | None, 
         answer = _fetch(terms, terms.config_url)
         if answer.status != 200:
             why = f"HTTP {answer.status}"
+            if place := answer.headers.get("location"):
+                why += f" to {safe_quote(place)}: if it is there, write it as config_url"
             if answer.status == 403:
                 why += " (so it is for an unknown deployment id)"
             return None, None, Check("config.json", FAIL, why)
         config = parse_json(answer.body)
-    except (TransportError, OSError, ValueError) as error:
-        return None, None, Check("config.json", FAIL, str(error))
+    except ValueError as error:
+        begins = safe_quote(answer.body[:40].decode("utf-8", "replace"))
+        why = f"not JSON: {error}; it begins with {begins!r}: is config_url the right address?"
+        return None, None, Check("config.json", FAIL, why)
+    except (TransportError, OSError) as error:
+        why = error.reason if isinstance(error, ConnectionLost) else str(error)
+        return None, None, Check("config.json", FAIL, f"can't be fetched: {why}")
     offset_s = None
     if date := answer.headers.get("date"):
         with suppress(ValueError):
@@ -258,6 +271,10 @@ def fetch_config(terms: Terms) -> tuple[Mapping[str, Any] | None, float | None, 
             offset_s = time.time() - parsedate_to_datetime(date).timestamp() - 0.5
     if not isinstance(config, dict):
         return None, offset_s, Check("config.json", FAIL, "expected a JSON object")
+    named = config.get("id")
+    if isinstance(named, str) and named.lower() != terms.target.deployment_id.lower():
+        why = f"it is that of another deployment, {safe_quote(named)}: is config_url right?"
+        return None, offset_s, Check("config.json", FAIL, why)
     return config, offset_s, Check("config.json", OK, "fetched and read")
 
 

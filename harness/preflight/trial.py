@@ -25,6 +25,7 @@ from harness.guest.session import GuestSession
 from harness.guest.settings import GuestSettings, read_sign_ins
 from harness.ledger.ledger import Ledger, Store, Tokens, guest_tag
 from harness.ledger.reader import meta_of_this_process, read_leftovers
+from harness.measure.model import Outcome
 from harness.measure.recorder import Recorder
 from harness.platform_api.client import PlatformApi
 from harness.platform_api.conversations import (
@@ -121,6 +122,8 @@ class Trial:
     cleared_wall_ns: int = 0
     close_code: int | None = None
     failure: str = ""
+    delivered: bool = False
+    """the service sent a text of its back: nothing else says that one was taken"""
     ended: bool = False
     """its session was proved ended"""
     frames: list[Frame] = field(default_factory=list)
@@ -158,6 +161,14 @@ class Trial:
     def refusals(self) -> list[str]:
         """Each text that was answered with an error."""
         return [turn.refusal for turn in self.turns if turn.refusal]
+
+    @property
+    def clear_refusal(self) -> str:
+        """The error that answered its Clear; empty if none did."""
+        after = (
+            one for one in self.frames if self.clear_sent_ns and one.at_ns > self.clear_sent_ns
+        )
+        return next((f"Clear was refused with {one.refusal}" for one in after if one.refusal), "")
 
     @property
     def answered(self) -> bool:
@@ -229,7 +240,8 @@ def try_one_guest(
         sign_in=sign_ins[0] if sign_ins else "",
         observer=trial.on_frame,
     )
-    guest = GuestSession(settings, trial.token, ledger=ledger, recorder=Recorder())
+    recorder = Recorder()
+    guest = GuestSession(settings, trial.token, ledger=ledger, recorder=recorder)
     try:
         with guest:
             _visit(guest, trial, patience)
@@ -241,6 +253,7 @@ def try_one_guest(
     finally:
         ledger.close()
         trial.close_code = guest.connection.inbox.closed_code
+    trial.delivered = Outcome.OK in recorder.take().outcomes.get("delivered", {})
     trial.ended = not any(read_leftovers(directory))
     return trial
 

@@ -39,6 +39,11 @@ def test_without_clear_nothing_could_be_proved() -> None:
         found = check_deployment(off)
         assert by_name(found)["clear"].status is Status.FAIL
         assert not passed(found)
+    for odd in ("false", "off", 1, [1], {"enabled": True}):
+        found = check_deployment(config(conversationClear={"enabled": odd}))
+        assert by_name(found)["clear"].status is Status.FAIL, odd
+    found = check_deployment(config(sessionDurationSeconds=True))
+    assert by_name(found)["session life"].text == "not stated"
 
 
 def test_inactive_and_signed_in_deployments_are_told() -> None:

@@ -1,5 +1,6 @@
 """A preflight against the simulator: the way, the configuration, who may connect."""
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,13 +51,15 @@ def test_who_may_connect_is_read_beside_the_configuration(tmp_path: Path) -> Non
 
 
 @contextmanager
-def answering(body: bytes) -> Iterator[str]:
+def answering(body: bytes, status: int = 200, **headers: str) -> Iterator[str]:
     """The port of a service that says this to everything."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.send_response(200)
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -89,3 +92,31 @@ def test_an_answer_that_no_json_can_be_read_of_is_the_services_fault(
         with pytest.raises(PlatformApiError, match="not JSON"):
             api.sign_in()
         api.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "headers", "told"),
+    [
+        (b"<html>Sign in</html>", 200, {}, r"not JSON: .*'<html>Sign in</html>'.*config_url"),
+        (
+            b"",
+            302,
+            {"Location": "https://else.example/c.json"},
+            r"else\.example/c\.json.*config_url",
+        ),
+        (
+            b'{"id":"99999999-90ab-cdef-1234-567890abcdef","status":"Active"}',
+            200,
+            {},
+            "another dep",
+        ),
+        (b"x" * (17 << 20), 200, {}, "can't be fetched: the answer is larger than"),
+    ],
+)
+def test_a_configuration_that_is_none_is_told_with_what_to_do(
+    tmp_path: Path, body: bytes, status: int, headers: dict[str, str], told: str
+) -> None:
+    with answering(body, status, **headers) as url:
+        config, _, fetched = fetch_config(terms_of(url, tmp_path))
+    assert (config, fetched.status) == (None, Status.FAIL)
+    assert re.search(told, fetched.text), fetched.text

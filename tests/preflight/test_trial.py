@@ -172,3 +172,25 @@ def test_whatever_a_frame_holds_something_can_be_learnt_of_it(
     learned = Learned(**learn(trial))
     assert learned.turn_messages == 1
     assert "\x1b" not in str([check.text for check in lessons(learned)]) + trial.reply
+
+
+@pytest.mark.parametrize(("more", "status"), [("drop_frame=#2", Status.FAIL), ("", Status.WARN)])
+def test_a_text_that_was_never_sent_back_is_no_passed_preflight(
+    tmp_path: Path, more: str, status: Status
+) -> None:
+    faults = [part for fault in ("no_reply=1", more) if fault for part in ("--fault", fault)]
+    with Simulated(*faults) as world:
+        trial = visit(world, tmp_path, quick=True)
+    check = check_visit(trial, replies=None)
+    assert trial.ended
+    assert check.status is status
+    assert ("never sent its text back" in check.text) is bool(more)
+
+
+def test_a_clear_that_was_refused_is_told_with_its_refusal(tmp_path: Path) -> None:
+    with Simulated("--fault", "forbid_clear=1") as world:
+        trial = visit(world, tmp_path, quick=True)
+    check = check_visit(trial, replies=None)
+    assert check.status is Status.FAIL
+    assert "403" in check.text
+    assert f"harness sweep {trial.directory}" in check.text
