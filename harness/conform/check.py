@@ -76,6 +76,12 @@ class _Findings:
     redactor: Redactor
     by_key: dict[tuple[str, str, str], Finding] = field(default_factory=dict)
 
+    def plain(self, word: str) -> str:
+        """What is shown, without words that the recording knows as somebody's."""
+        return known.WORD_IN.sub(
+            lambda at: f"<text of {len(at[0])}>" if self.redactor.knows(at[0]) else at[0], word
+        )
+
     def add(self, kind: str, where: str, there: str, number: int, frame: Frame | None) -> None:
         key = (kind, where, there)
         if before := self.by_key.get(key):
@@ -99,7 +105,8 @@ def check_recording(recording: Recording, *, key: bytes) -> Checked:
             if not frame.outgoing:
                 many += frame.opcode == TEXT
                 for odd in _odd(frame, sent_ids):
-                    findings.add(odd.kind, ".".join(odd.path), odd.there, number, frame)
+                    where = ".".join(map(findings.plain, odd.path))
+                    findings.add(odd.kind, where, findings.plain(odd.there), number, frame)
         _check_order(frames, number - len(frames), findings, whole=sent_ids is not None)
     for session in recording.sessions:
         for connection in session.connections:

@@ -26,7 +26,9 @@ class Odd(NamedTuple):
     there: str
 
 
-WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+WORD = re.compile(r"(?!.*\d{4})[A-Za-z][A-Za-z0-9_]{0,39}")
+"""More digits are a number of somebody's."""
+WORD_IN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 UNKNOWN_FIELD, WRONG_TYPE, UNKNOWN_VALUE = "unknown field", "another type", "unknown value"
 
 
@@ -56,7 +58,7 @@ class Number:
     def check(self, value: Any, path: Path) -> Iterator[Odd]:
         if isinstance(value, bool) or not isinstance(value, int | float):
             yield Odd(path, WRONG_TYPE, f"{kind_of(value)} in place of a number")
-        elif self.whole and value != int(value):
+        elif self.whole and isinstance(value, float) and not value.is_integer():  # NaN is none
             yield Odd(path, WRONG_TYPE, "a fraction in place of a whole number")
 
 

@@ -116,6 +116,13 @@ NOT_KNOWN = [
         "order: JwtResponse.tracingId: an answer to what was not asked here",
     ),
     (got(2, "SessionExpiredEvent", [1]), "another type: SessionExpiredEvent.body: a list in"),
+    (
+        raw('{"class":"SessionResponse","code":NaN,"body":{}}'),
+        "code: a fraction in place of a whole",
+    ),
+    (raw('{"class":"SessionResponse","code":-Infinity,"body":{}}'), "code: a fraction in place of"),
+    (raw('{"class":"SessionResponse","code":1e400,"body":{}}'), "code: a fraction in place of"),
+    (odd(order_4711222=1), f"unknown field: {M}.body.<text of 13>: a number"),
     (raw("Anna {"), "another type: frame: not JSON: "),
     (raw("[1]"), "frame: a list in place of an object"),
     (raw('{"message":"Anna"}'), "no class: frame: an object with message"),
@@ -204,6 +211,20 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4),
     max_leaves=10,
 )
+
+
+def test_a_word_that_the_recording_knows_as_somebodys_is_not_told(tmp_path: Path) -> None:
+    """A name that stands as a field, as a class or as a word of the protocol, too."""
+    people = got(2, "StructuredMessage", {"channel": {"from": {"nickname": "Schroedinger"}}})
+    told = [
+        odd(Schroedinger=3),
+        odd(type="Schroedinger"),
+        got(3, "Schroedinger", {}),
+        raw('{"Schroedinger":1}'),
+    ]
+    found = checked(tmp_path, [*configured(1), people, *told, *left(4)]).findings
+    assert len(found) >= len(told)
+    assert "Schroedinger" not in json.dumps([[one.sentence, one.outline] for one in found])
 
 
 @given(st.lists(st.tuples(st.sampled_from(["StructuredMessage", "string", *SECRETS]), values)))

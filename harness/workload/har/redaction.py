@@ -266,6 +266,10 @@ class Redactor:
             return value
         return type(value)()
 
+    def knows(self, word: str) -> bool:
+        """Whether the recording names it as somebody's, and it is no word of the protocol."""
+        return word not in WORDS | IDS | TEXTS and self._personal.knows(word)
+
     def key(self, key: str) -> str:
         """A key; one that is no name, or has somebody's data in it, becomes its length."""
         plain = _KEY.fullmatch(key) is not None and not self._personal.find(key)
