@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # click is not waited for by who asks only for the list of co
 
 COMPLETION = "_HARNESS_COMPLETE"
 """The variable by which a shell asks for completions; its name is click's choice."""
+SHELLS = ("bash", "zsh", "fish")
 COMMANDS: dict[str, str] = {
     "run": "run a locustfile or script; ends with a verdict and a report",
     "new": "write a commented locustfile or script to begin with",
@@ -90,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str]) -> int:
     words = [*argv[1:2], "--help"] if argv and argv[0] == "help" else list(argv)
-    if COMPLETION not in ENVIRONMENT:
+    if not (instruction := ENVIRONMENT.get(COMPLETION)):
         if not words or words[0] in ("-h", "--help"):
             print(overview(), end="")
             return ExitCode.PASS if words else ExitCode.USAGE
@@ -103,8 +104,12 @@ def _main(argv: Sequence[str]) -> int:
     from harness.cli.parsing import Commands, refusal
 
     commands = Commands(COMMANDS, command_of)
-    if instruction := ENVIRONMENT.get(COMPLETION):
-        return shell_complete(commands, {}, "harness", COMPLETION, instruction)
+    if instruction:
+        if shell_complete(commands, {}, "harness", COMPLETION, instruction):
+            shells = ", ".join(f"{shell}_source" for shell in SHELLS)
+            print(f"error: {COMPLETION}: expected {shells}, got {instruction!r}", file=sys.stderr)
+            return ExitCode.USAGE
+        return ExitCode.PASS
     try:
         with machine.terminated_as_by_hand(), commands.make_context("harness", words) as context:
             machine.check_platform()

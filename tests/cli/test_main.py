@@ -108,6 +108,18 @@ def test_shells_are_answered(
         assert answer in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("instruction", ["bash", "source", "tcsh_source", "bash_sources", "1"])
+def test_a_wrong_instruction_for_completions_is_told(
+    instruction: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_HARNESS_COMPLETE", instruction)
+    assert cli.main([]) == ExitCode.USAGE
+    said = capsys.readouterr()
+    assert not said.out
+    expected = "_HARNESS_COMPLETE: expected bash_source, zsh_source, fish_source"
+    assert f"{expected}, got {instruction!r}" in said.err
+
+
 def test_a_negative_value_is_answered_by_its_option(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["capacity", "--hold", "-5s"], ["calibrate", "--rise", "-.5s"]):
         assert cli.main(words) == ExitCode.CONFIG
