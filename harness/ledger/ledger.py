@@ -24,7 +24,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
-from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -386,6 +385,8 @@ class Ledger:
 SECRET_BYTES = 32
 SECRET = "secret"
 """The key of the secret of the worker's tokens, in ``meta``."""
+RESERVED = "reserved"
+"""The key of how many tokens the worker may have used, in the ``meta`` of a master's copy."""
 
 
 def run_secret(directory: Path) -> bytes:
@@ -456,8 +457,8 @@ class Tokens:
 
     def __init__(self, secret: bytes, worker: int) -> None:
         self.worker = worker
+        self.used = 0
         self._secret = secret
-        self._sequence = count(1)
 
     @classmethod
     def of(cls, directory: Path, name: str) -> "Tokens":
@@ -472,4 +473,5 @@ class Tokens:
         return {"number": str(self.worker), SECRET: self._secret.hex()}
 
     def next(self) -> str:
-        return derive(self._secret, self.worker, next(self._sequence))
+        self.used += 1
+        return derive(self._secret, self.worker, self.used)

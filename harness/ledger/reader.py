@@ -28,6 +28,7 @@ from harness.ledger.ledger import (
     COUNTED_AS,
     OPEN_UNANSWERED,
     OVER,
+    RESERVED,
     SCHEMA_VERSION,
     SILENT,
     Stage,
@@ -67,6 +68,8 @@ class Process:
     """the damage of the file from which this one was saved, if any"""
     derived: bool = False
     """all tokens that the file may lack were tried"""
+    reserved: int = 0
+    """how many tokens the worker may have used, by its own word in a master's copy"""
     share: tuple[int, int] = (0, 1)
     """(first, step): this process has every ``step``-th of the run's guests, from ``first`` on"""
 
@@ -324,6 +327,7 @@ def _process(path: Path, meta: dict[str, str]) -> Process:
         copy="copy_of" in meta,
         damaged="" if meta.get("derived") else meta.get("damaged", ""),
         derived="derived" in meta,
+        reserved=_number(meta.get(RESERVED)),
         share=_share(meta.get("share", "")),
     )
 

@@ -158,6 +158,7 @@ class Run:
             Store(RunDirectory(directory).ledger(self.name), self.meta),
             on_failure=lambda error: self.fail(str(error)),
         )
+        self._told_silent = False
         self._script_errors = ScriptErrors()
         self._health = ProcessHealth(directory, disk_guard=options.disk_guard)
         self._duties = Duties()
@@ -211,6 +212,10 @@ class Run:
         self._lag.start()
         self._interval_began_ns = monotonic_ns()
         self._ticker = gevent.spawn(self._tick_forever)
+
+    def tokens_used(self) -> int:
+        """How many tokens this process has used."""
+        return self._tokens.used
 
     def ship_to(self, shipper: Shipper) -> None:
         """In a worker: send ledger and measurements to the master, from the first line on."""
@@ -294,8 +299,10 @@ class Run:
     ) -> GuestSession:
         """A guest with a new token; its attributes show the service its run and its own name.
 
-        ``stop_requested``: whether its slot was asked to stop.
+        ``stop_requested``: whether its slot was asked to stop. A worker waits until its master
+        knows of the token. Raises StopUser if the run ends first.
         """
+        self._await_token()
         return GuestSession(
             self.options.guest_options.of_guest(
                 self.settings, sign_in=sign_in, max_age_s=max_age_s, greets=greets
@@ -308,6 +315,15 @@ class Run:
             ends_by_choice=BY_CHOICE,
             run_kills=lambda: stop_requested() or self._phase not in COMING,
         )
+
+    def _await_token(self) -> None:
+        # No other greenlet may run between the last look and the use of the token.
+        while self.shipper is not None and not self.shipper.may_use_token():
+            if self._dispatch.shut:
+                raise StopUser
+            if not (self.shipper.may_use.wait(INTERVAL_S) or self._told_silent):
+                self._told_silent = True
+                LOG.warning("the master is silent: guests wait until it answers")
 
     def occupied(self, session: GuestSession) -> Visit:
         """Count a guest as in session, so that the end of the run can find it."""

@@ -194,11 +194,13 @@ def _secret_of(copy: Path) -> tuple[bytes, int] | None:
 
 
 def _not_in_rows(run_dir: Path, worker: str) -> int:
-    """How many sessions of a worker have no row in its ledger, by its measurements and the ids of
-    the rows."""
+    """How many sessions of a worker may have no row in its ledger, by its measurements, by the ids
+    of the rows, and by what it had reserved where this is a master's copy."""
     path = RunDirectory(run_dir).ledger(worker)
-    ids = [row[0] for row in read_rows(path)] if path.exists() else []
-    return max(0, max([counted_sessions(run_dir, worker), *ids]) - len(ids))
+    there = path.exists()
+    ids = [row[0] for row in read_rows(path)] if there else []
+    reserved = read_process(path).reserved if there else 0
+    return max(0, max([counted_sessions(run_dir, worker), reserved, *ids]) - len(ids))
 
 
 def _note_derived(run_dir: Path, result: Derived) -> None:

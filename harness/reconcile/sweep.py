@@ -586,7 +586,7 @@ def _look_for_more(
     if cut_off:
         say(
             f"{name}: {', '.join(cut_off)} did not end properly: sessions opened in the last "
-            "second may be missing here. Sweep that machine's own copy of the run together with "
+            "seconds may be missing here. Sweep that machine's own copy of the run together with "
             "this one, or try the tokens with --derive",
             style="red",
         )

@@ -90,6 +90,20 @@ def test_what_a_worker_opened_last_is_found_though_its_disk_and_its_secret_are_g
     assert read_account(master).cut_off == []
 
 
+def test_the_tokens_that_a_lost_worker_had_reserved_are_all_tried(
+    simulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recover_tokens, "MAX_GAP", 3)
+    master = tmp_path / "master"
+    master.mkdir()
+    tokens = copy_of_lost_worker(master, tmp_path / "worker", "far", reserved="12")
+    last = [tokens.next() for _ in range(12)][-1:]  # the others are cleared, and unknown by now
+    leave_open(simulator, 2, last)
+    result = run(simulator, master)
+    assert result.alive == 1
+    assert not set(last) & simulator.open_tokens()
+
+
 def test_a_worker_is_given_the_time_that_it_may_have_worked_unheard(
     simulator: Any, tmp_path: Path
 ) -> None:

@@ -8,6 +8,11 @@ as complete only after the end of that. The master writes the copy beside its ow
 sees the worker's own files there (one machine, one folder). So the figures of the whole run are
 merged from the histograms of all workers, wherever they ran, and depend on no last report.
 
+The copy is always a little behind. So with each batch a worker reserves tokens, and it uses none
+that its master does not know of as reserved, nor any once the master has been silent for as long as
+makes it take the worker for dead. If the worker is lost with its disk, all that it can have opened
+is among those tokens, which can be derived again.
+
 The copy holds tokens, and Locust's channel between worker and master is neither encrypted nor
 authenticated: run master and workers on a network of their own.
 
@@ -35,8 +40,8 @@ from gevent.threadpool import ThreadPool
 
 from harness.clock import monotonic_ns, wall_ns
 from harness.errors import LedgerError
-from harness.ledger.ledger import Group, Insert, Store, Update, run_in
-from harness.ledger.reader import Row, read_meta, read_process, rows_after
+from harness.ledger.ledger import RESERVED, Group, Insert, Store, Update, run_in
+from harness.ledger.reader import HEARTBEAT_FRESH_S, Row, read_meta, read_process, rows_after
 from harness.load.logs import LOG
 from harness.measure.snapshot import write_whole
 from harness.rundir.layout import RunDirectory
@@ -73,6 +78,8 @@ MEASURED_BATCH = 500_000
 MEASURED_WAITING = 50_000_000
 """Most bytes of measurements that may wait for the master (an hour or more of silence)."""
 AGAIN_AFTER_S = 5.0
+RESERVE, RESERVE_BATCHES = 100, 5
+"""Tokens that a worker reserves: so many, and what it would use until so many more batches."""
 SNAPSHOTS = 5
 """After this many refused snapshots in a row the worker stops sending."""
 ON_ITS_WAY = "the worker has not sent all of it again yet"
@@ -121,10 +128,27 @@ class Shipper:
     """
 
     def __init__(
-        self, report: Callable[[], None], directory: Path, worker: str, meta: dict[str, str]
+        self,
+        report: Callable[[], None],
+        directory: Path,
+        worker: str,
+        meta: dict[str, str],
+        used: Callable[[], int] = lambda: 0,
     ) -> None:
-        """``report`` sends a report at once, if there is more than one batch a second."""
+        """``report`` sends a report at once, if there is more than one batch a second; ``used`` is
+        how many tokens the worker has used."""
         self._report = report
+        self._used = used
+        self._used_before = 0
+        """at the last batch"""
+        self._reserved = 0
+        self._known = 0
+        """how many tokens the master knows to be reserved"""
+        self._known_ns = -int(HEARTBEAT_FRESH_S * 1e9)
+        """when the last batch that it has answered was made"""
+        self._made_ns = 0
+        self.may_use = Event()
+        """set while a token may be used, as far as is known"""
         self._directory = directory
         self._worker = worker
         self._first = {**meta, "copy_of": worker}
@@ -174,6 +198,29 @@ class Shipper:
         if self._measured_bytes > MEASURED_WAITING and len(self._measured) > 1:
             self.send_all()
 
+    def may_use_token(self) -> bool:
+        """Whether the worker may use one more token; if not, ``may_use`` is set when it may."""
+        if self._needless and not self._incomplete:
+            return True  # the ledger is the worker's own
+        used = self._used()
+        silent_ns = monotonic_ns() - self._known_ns
+        may = used < self._known and silent_ns < HEARTBEAT_FRESH_S * 1e9
+        if not may:
+            self.may_use.clear()
+        if self._short and self._on_its_way is None:
+            self._report()
+        return may
+
+    @property
+    def _short(self) -> bool:
+        """Whether few of the reserved tokens are left."""
+        return not self._needless and self._reserved - self._used() < RESERVE // 2
+
+    def _reserve(self) -> None:
+        used = self._used()
+        more = RESERVE + RESERVE_BATCHES * (used - self._used_before)
+        self._used_before, self._reserved = used, max(self._reserved, used + more)
+
     def flush(self, *, within_s: float) -> bool:
         """Wait until the master has everything; False if it has not after ``within_s`` seconds."""
         deadline = monotonic_ns() + int(within_s * 1e9)
@@ -207,10 +254,14 @@ class Shipper:
         """The batch to send now, if there is one; one without an answer is sent again after a
         while."""
         now_ns = monotonic_ns()
-        if self._on_its_way is None and self._waits:
+        if self._on_its_way is None and (self._waits or self._short):
             self._batch += 1
+            self._made_ns = now_ns
+            self._reserve()
             batch = {"run": self._run, "worker": self._worker, "number": self._batch}
-            self._on_its_way = batch | self._next_part()
+            part = self._next_part()
+            part["meta"][RESERVED] = str(self._reserved)
+            self._on_its_way = batch | part
         elif self._on_its_way is None or now_ns - self._sent_ns < AGAIN_AFTER_S * 1e9:
             return None
         self._sent_ns = now_ns
@@ -265,6 +316,8 @@ class Shipper:
         """Take the master's answer to a batch."""
         if data["worker"] != self._worker or data["number"] != self._batch:
             return
+        if not (data.get("refused") or data.get("again")):
+            self._known, self._known_ns = self._reserved, self._made_ns
         self._on_its_way = None
         ended, self._ending = self._ending, False
         if data.get("here"):
@@ -287,8 +340,9 @@ class Shipper:
             self._meta.clear()
             self._snapshot = None
         self._answered.set()
+        self.may_use.set()
         many_wait = len(self._inserts) + len(self._updates) > BATCH
-        if self._snapshot or self._measured_bytes > MEASURED_BATCH or many_wait:
+        if self._snapshot or self._measured_bytes > MEASURED_BATCH or many_wait or self._short:
             self._report()
 
     def _give_up(self, why: str) -> None:

@@ -125,7 +125,7 @@ class WorkerNode(Node):
     def _take_part(self, run: Run) -> None:
         """From now on guests may come, and their measurements are sent to the master."""
         assert self.directory is not None
-        shipper = Shipper(self._report, self.directory, run.name, run.meta)
+        shipper = Shipper(self._report, self.directory, run.name, run.meta, run.tokens_used)
         if run.awaits_welcome:
             shipper.send_all()
             run.let_in()

@@ -12,8 +12,9 @@ import gevent
 import pytest
 from locusts import locustfile, passed, start_elsewhere
 
+from harness.clock import monotonic_ns
 from harness.ledger.ledger import Group, Ledger, Stage, Store
-from harness.ledger.reader import read_account, read_leftovers, read_rows
+from harness.ledger.reader import read_account, read_leftovers, read_process, read_rows
 from harness.load.cluster import replication as shipping
 from harness.load.cluster.messages import pack, unpack
 from harness.load.cluster.replication import Copies, Shipper, new_node_name
@@ -221,6 +222,30 @@ def test_measurements_come_whole_and_in_order(
         assert (there / name).read_bytes() == (here / name).read_bytes()
     assert len([batch for batch in wire.sent if batch["intervals"]]) > 1
     assert read_measurements(there).arrivals == {"due": 21}
+
+
+def test_no_token_is_used_that_the_master_does_not_know_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire, _, shipper = rig(tmp_path)
+    used = 0
+    shipper._used = lambda: used
+    assert not shipper.may_use_token(), "it has not heard of this worker"
+    assert shipper.may_use.wait(2)
+    while shipper.may_use_token():  # more are reserved in time
+        used += 1
+        gevent.sleep(0.001)
+        if used == 500:
+            wire.mute = True
+    assert used > 500
+    assert read_process(tmp_path / "ledger-w.sqlite").reserved == used
+    for batch in wire.sent[-1:]:
+        wire.deliver(batch)
+    assert shipper.may_use.wait(2)
+    assert shipper.may_use_token()
+    silent_ns = int(shipping.HEARTBEAT_FRESH_S * 1e9) + monotonic_ns()
+    monkeypatch.setattr(shipping, "monotonic_ns", lambda: silent_ns)
+    assert not shipper.may_use_token(), "the master takes this worker for dead"
 
 
 def test_a_name_from_the_network_can_not_leave_the_folder(tmp_path: Path) -> None:
