@@ -26,6 +26,7 @@ from harness.errors import safe_line
 
 if TYPE_CHECKING:  # processes that run guests print without it
     from rich.console import Console
+    from rich.status import Status
     from rich.table import Table
 
 WAIT_S = 5.0
@@ -307,6 +308,54 @@ def open_console(*, stderr: bool = False) -> "Console":
     if stream is None or stream.isatty():
         return Console(stderr=stderr, **plain)
     return Console(file=cast("IO[str]", _Trimmed(stream)), **plain)
+
+
+TELL_AFTER_S, TELL_EVERY_S = 2.0, 5.0
+
+
+class HowFar:
+    """Says how far something has come that takes longer than a moment, until its ``with`` ends.
+
+    On a terminal that is one line, which is drawn again; elsewhere a new one now and then.
+    """
+
+    def __init__(self, console: "Console", text: str) -> None:
+        self._console = console
+        self._text, self._shown = text, ""
+        self._over = threading.Event()
+        self._status: Status | None = None
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def __enter__(self) -> "HowFar":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        if self._status is not None:
+            self._status.stop()
+
+    def tell(self, text: str) -> None:
+        """What is being done now, and how far it is. It costs nothing."""
+        self._text = text
+
+    def _follow(self) -> None:
+        """By its own clock: what takes so long may be one call that says nothing."""
+        wait_s = TELL_AFTER_S
+        while not self._over.wait(wait_s):
+            text = self._text
+            if not self._console.is_terminal:
+                wait_s = TELL_EVERY_S
+                if text != self._shown:
+                    self._console.print(text)
+            elif self._status is None:
+                wait_s = 0.2
+                self._status = self._console.status(text)
+                self._status.start()
+            else:
+                self._status.update(text)
+            self._shown = text
 
 
 def show_json(value: object) -> None:

@@ -6,19 +6,57 @@ import pty
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from io import StringIO
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 from locusts import ROOT
+from rich.console import Console
 
 from harness.ledger.ledger import Stage, Store
 from harness.rundir.layout import RunDirectory
+from harness.streams import HowFar
 
 pytestmark = pytest.mark.process
 WORDS = "naïve ❤ → naïve\n"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_takes_a_while_says_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    monkeypatch.setattr("harness.streams.TELL_AFTER_S", 0.05)
+    monkeypatch.setattr("harness.streams.TELL_EVERY_S", 0.05)
+    shown = StringIO()
+
+    def wait_for(text: str) -> None:
+        for _ in range(200):
+            if text in shown.getvalue():
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"{text!r} was never shown: {shown.getvalue()!r}")
+
+    with HowFar(Console(file=shown, force_terminal=terminal), "looking") as how_far:
+        wait_for("looking")
+        how_far.tell("1 of 2")
+        wait_for("1 of 2")
+    before = shown.getvalue()
+    if not terminal:
+        assert before == "looking\n1 of 2\n"  # what has not changed is not said again
+    how_far.tell("2 of 2")
+    time.sleep(0.2)
+    assert shown.getvalue() == before
+
+
+def test_what_is_done_in_a_moment_says_nothing() -> None:
+    shown = StringIO()
+    with HowFar(Console(file=shown), "looking") as how_far:
+        how_far.tell("1 of 2")
+    assert shown.getvalue() == ""
 
 
 @pytest.fixture

@@ -62,7 +62,8 @@ def run(args: Namespace) -> int:
             style="dim",
         )
 
-    with open_search(directory, api_url=args.api_url, login_url=args.login_url) as search:
+    places = {"api_url": args.api_url, "login_url": args.login_url}
+    with open_search(directory, console, **places) as search:
         result = audit(directory, search, deadline_s=deadline_s, on_look=on_look)
         counts = result_or_none(observe, search.api, queues=queues, flows=flows) or {}
     block = audit_block(result, counts, deadline_s, search.api.waited_s)

@@ -140,6 +140,7 @@ class PlatformApi:
         tries: int = TRIES,
         answer_s: float = ANSWER_S,
         sleep: Callable[[float], None] = time.sleep,
+        on_pause: Callable[[float], object] = lambda _: None,
     ) -> None:
         self._credentials = credentials
         self._places = places
@@ -160,6 +161,7 @@ class PlatformApi:
         self._patience_s = patience_s
         self._answer_s = answer_s
         self._sleep = sleep
+        self._on_pause = on_pause
         self._token = ""
         self._sent: deque[int] = deque()
         self.waited_s = 0.0
@@ -321,6 +323,7 @@ class PlatformApi:
 
     def _pause(self, seconds: float) -> None:
         self.waited_s += seconds
+        self._on_pause(seconds)
         self._sleep(seconds)
 
 

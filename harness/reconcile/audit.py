@@ -16,7 +16,7 @@ a conversation may seem to have ended before the proof (it is counted, and its l
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -88,6 +88,14 @@ class Search:
     span: Span
     closed: Collection[MatchedBy] = ()
     """ways that are not tried: a preflight has found that they do not work"""
+    tell: Callable[[str], object] = lambda _: None
+    """takes what is being asked, and how far that is"""
+
+    def each(self, many: Collection[T], what: str) -> Iterator[T]:
+        """All of them, one after the other, telling how far it is."""
+        for number, one in enumerate(many, 1):
+            self.tell(f"{what}: {number:,} of {len(many):,}")
+            yield one
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +161,14 @@ def match(
     all_of_them = list(sessions)
     certain = [one for one in all_of_them if one.message_id and MatchedBy.MESSAGE not in closed]
     if len(all_of_them) <= FEW_SESSIONS:
-        _by_message(matches, certain, api)
+        _by_message(matches, certain, search)
     ours: dict[str, Tagged] = {}
     what = "conversations by their attributes"
 
     def no_end() -> None:
         matches.refused[what] = "the service's list of them has no end: some may be missing"
 
+    search.tell(what)
     if MatchedBy.ATTRIBUTES not in closed:
         ours = matches.ask(
             what,
@@ -178,6 +187,7 @@ def match(
     matched = set(matches.tokens.values())
     missing = {journey_id(one.token): one for one in all_of_them if one.token not in matched}
     if missing and MatchedBy.JOURNEY not in closed:
+        search.tell("conversations by their journey ids")
         for seen in matches.ask(
             "conversations by their journey ids",
             lambda: list(conversations_of_guests(api, list(missing), span.start, span.end)),
@@ -188,23 +198,23 @@ def match(
     matched = set(matches.tokens.values())
     rest = [one for one in certain if one.token not in matched and (thorough or one.leftover)]
     rest.sort(key=lambda one: not one.leftover)
-    _by_message(matches, rest[:MAX_LOOKUPS], api)
+    _by_message(matches, rest[:MAX_LOOKUPS], search)
     matches.strangers -= matches.tokens.keys()
 
 
-def _by_message(matches: Matches, sessions: list[Spoken], api: PlatformApi) -> None:
+def _by_message(matches: Matches, sessions: list[Spoken], search: Search) -> None:
     what = "conversations by their messages"
     known = {
         token
         for key, token in matches.tokens.items()
         if matches.matched_by[key] is MatchedBy.MESSAGE
     }
-    for one in sessions:
+    for one in search.each(sessions, what):
         if matches.looked_up[one.token] >= LOOKUP_TRIES or one.token in known:
             continue
         matches.looked_up[one.token] += 1
         conversation = matches.ask(
-            what, partial(conversation_of_message, api, one.message_id), None
+            what, partial(conversation_of_message, search.api, one.message_id), None
         )
         if what in matches.refused:
             return  # it will be forbidden for all the others too
@@ -348,6 +358,7 @@ def audit(
         on_look(latest)
         if latest.clean or last:
             return latest
+        search.tell(f"look {looks} has not told all: the service shows changes late; looking again")
         sleep(min(ASK_AGAIN_S, max(0.1, (deadline - monotonic_ns()) / 1e9)))
 
 
@@ -410,6 +421,7 @@ class _Looks:
     def _look_at_open(self, audit: Audit) -> None:
         """The conversations that analytics shows as open, of this run or not."""
         matches = self._matches
+        self._search.tell("open conversations")
 
         def left_out(count: int) -> None:
             audit.left_out += count
@@ -431,7 +443,8 @@ class _Looks:
         pending = [one for one in ids if one not in self._shown or one not in self._settled]
         self._shown |= {one.id: one for one in matches.ask_by_id(self._search, pending)}
         left = MAX_LOOKUPS
-        for conversation in sorted(ids, key=self._is_over_in_ledger):
+        ids.sort(key=self._is_over_in_ledger)
+        for conversation in self._search.each(ids, "how conversations stand"):
             state = self._settled.get(conversation)
             if state is None:
                 wanted = thorough or not self._is_over_in_ledger(conversation)

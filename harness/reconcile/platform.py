@@ -26,8 +26,9 @@ from harness.platform_api.conversations import observe
 from harness.preflight.guard import Learned
 from harness.reconcile.audit import MatchedBy, Search, Span
 from harness.rundir.layout import SIGN_INS, RunDirectory, read_json, read_start, write_start
+from harness.streams import HowFar
 from harness.transport.dial import why_not
-from harness.units import parse_iso
+from harness.units import duration_text, parse_iso
 
 MARGIN = timedelta(minutes=5)
 """Added to both ends of the run's time span, because the service's clock may differ."""
@@ -154,15 +155,27 @@ def _moment(text: object) -> datetime | None:
 
 
 @contextmanager
-def open_search(directory: Path, *, api_url: str | None, login_url: str | None) -> Iterator[Search]:
-    """The API of a run's organisation, and the search for the run's conversations. Raises
-    ConfigError."""
+def open_search(
+    directory: Path, console: Console, *, api_url: str | None, login_url: str | None
+) -> Iterator[Search]:
+    """The API of a run's organisation, and the search for the run's conversations, which tells how
+    far it is where it takes a while. Raises ConfigError."""
     credentials, target = credentials_of(directory), target_of(directory)
     written = platform_of(directory).get("api_url")
     places = Places.of(target, api_url or written or None, login_url)
-    with closing(PlatformApi.towards(target, credentials, places)) as api:
-        closed = failed_ways(learned_of(directory))
-        yield Search(api, directory.name, span_of(directory), closed)
+    closed, doing = failed_ways(learned_of(directory)), "signing in"
+    with HowFar(console, f"Platform API: {doing}") as how_far:
+
+        def tell(what: str) -> None:
+            nonlocal doing
+            doing = what
+            how_far.tell(f"Platform API: {what}")
+
+        def on_pause(seconds: float) -> None:
+            how_far.tell(f"Platform API: {doing}; next call in {duration_text(seconds)}")
+
+        with closing(PlatformApi.towards(target, credentials, places, on_pause=on_pause)) as api:
+            yield Search(api, directory.name, span_of(directory), closed, tell)
 
 
 COUNTS_PATIENCE_S = 15.0

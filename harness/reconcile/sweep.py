@@ -405,7 +405,7 @@ def sweep_by_platform(
         conversations.setdefault(token, []).append(conversation)
     states: dict[str, ConversationState] = {}
     waiting: dict[str, Leftover] = {}
-    for leftover in leftovers:
+    for leftover in search.each(leftovers, "disconnecting what is left"):
         ours = conversations.get(leftover.token, [])
         if not ours:
             outcomes[Disconnect.NOT_FOUND] += 1
@@ -424,6 +424,7 @@ def sweep_by_platform(
             conversations[leftover.token] = alive
     deadline = monotonic_ns() + int(within_s * 1e9)
     while waiting:
+        search.tell(f"waiting until the service shows what was disconnected: {len(waiting):,} left")
         _look_again(search, states, [one for token in waiting for one in conversations[token]])
         for token, leftover in list(waiting.items()):
             if all(states[one].over for one in conversations[token]):
@@ -614,7 +615,8 @@ def _by_platform(directory: Path, order: SweepOrder, console: Console) -> int:
     effect_s = EFFECT_WITHIN_S if order.effect_s is None else order.effect_s
     if order.effect_s is None and learned.direct_shown is False:
         effect_s = long_enough_s(effect_s, learned.analytics_ends_s)
-    with open_search(directory, api_url=order.api_url, login_url=order.login_url) as search:
+    places = {"api_url": order.api_url, "login_url": order.login_url}
+    with open_search(directory, console, **places) as search:
         outcomes = sweep_by_platform(find_leftovers(directory), search, within_s=effect_s)
     for words, count in outcomes.most_common():
         late = words in (Disconnect.STILL_OPEN, Disconnect.NOT_TOLD)

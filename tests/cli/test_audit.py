@@ -11,6 +11,7 @@ from harness.clock import utc_iso
 from harness.errors import ExitCode
 from harness.ledger.ledger import Stage
 from harness.rundir.layout import write_start
+from harness.streams import HowFar
 
 RUN = "20261122-101500-ab12"
 
@@ -41,6 +42,26 @@ def test_a_service_that_cannot_be_asked_leaves_it_unknown_and_what_is_left_left(
         told = " ".join(capsys.readouterr().out.split())
         assert f"{RUN}: the sign-in of the Platform API answered HTTP 401" in told
         assert "1 left" in told
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("words", [["audit", "--deadline", "0.1s"], ["sweep", "--platform"]])
+def test_how_far_it_is_is_told_for_what_is_shown_where_it_takes_a_while(
+    tmp_path: Path, credentials: None, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a run has many sessions, calls wait for the limit of calls a minute."""
+    told: list[str] = []
+    monkeypatch.setattr(HowFar, "tell", lambda _, text: told.append(text))
+    directory = tmp_path / RUN
+    directory.mkdir()
+    with Simulated("--fault", "api_503=#2") as world:
+        write_start(directory, target=world.url, started=utc_iso())
+        ledger_of(directory, *((Guest(world, RUN), Stage.LOST) for _ in range(3)))
+        world.simulator.faults(forbid_clear=1, **{"api_503": "#2"})
+        main([*words, str(directory)])
+    assert any("next call in " in text for text in told)
+    for number in (1, 2, 3):
+        assert f"Platform API: conversations by their messages: {number} of 3" in told
 
 
 @pytest.mark.process

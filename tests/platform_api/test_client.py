@@ -70,12 +70,14 @@ def test_rate_limits_and_failures_are_waited_out(simulator: Any) -> None:
 @pytest.mark.process
 def test_it_keeps_within_its_share_of_calls(simulator: Any) -> None:
     pauses: list[float] = []
-    api = client(simulator, calls_per_minute=3, sleep=pauses.append)
+    told: list[float] = []
+    api = client(simulator, calls_per_minute=3, sleep=pauses.append, on_pause=told.append)
     for _ in range(2):  # with the sign-in, three calls
         api.get(LIMITS)
     assert pauses == []
     api.get(LIMITS)
     (pause,) = pauses
+    assert told == pauses
     assert 30 < pause <= 60
     api.close()
 
