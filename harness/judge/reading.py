@@ -194,7 +194,7 @@ def judge_anew(
     if invalid is None:  # the verdict alone tells whether it was
         void = record.get("verdict") == Verdict.INVALID
         invalid = record.get("reasons") or [VOID_WITHOUT_WHY] if void else []
-    lost = [*left_out(measured.damaged), *_changed_since(record, measured)]
+    lost = changed_files(record, measured)
     invalid = [*invalid, *(why for why in lost if why not in invalid)]
     as_left = {**record, "sessions": sessions_as_left(record)}
     result = judge(
@@ -208,11 +208,15 @@ def judge_anew(
     return record
 
 
-def _changed_since(record: Mapping[str, Any], measured: Measurements) -> list[str]:
-    """A sentence where the files, from which percentiles are read anew, are not the run's any more.
+def changed_files(record: Mapping[str, Any], measured: Measurements) -> list[str]:
+    """Sentences where the files, from which figures are read anew, are not the run's any more.
 
     A file that is gone leaves no damaged line; without it the others would be judged as all.
     """
+    return [*left_out(measured.damaged), *_changed_since(record, measured)]
+
+
+def _changed_since(record: Mapping[str, Any], measured: Measurements) -> list[str]:
     now = operations_of(measured)
     known: Mapping[str, Any] = record.get("operations") or {}
     changed = sorted(

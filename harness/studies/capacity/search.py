@@ -190,6 +190,8 @@ class Answer:
                 return f"{low} to {high} {unit} ({ANSWER_CONFIDENCE * 100:g} %)"
             case AnswerKind.CHANGED if self.high == inf:
                 return f"at least {low} {unit} for a while: the service changed during the search"
+            case AnswerKind.CHANGED if not self.low:
+                return f"below {high} {unit}: the service changed during the search"
             case AnswerKind.CHANGED:
                 return f"between {low} and {high} {unit}: the service changed during the search"
             case AnswerKind.AT_LEAST:
@@ -355,7 +357,11 @@ def answer(plan: SearchPlan, tried: Sequence[TriedLevel]) -> Answer:
         kind, centre = AnswerKind.CHANGED, None
         low = min(filter(None, (low, view.low)))
         high = inf if SETTLED_LATER in doubts else max(high, view.over) if view.over < inf else high
-    reasons = [t.reason for t in tried if t.judged is Judged.OVER and t.rate == view.over]
+    over = view.over
+    if CHANGED in doubts and kind is AnswerKind.AT_MOST:  # the lowest that was over was also met
+        over = high = min(t.rate for t in tried if t.judged is Judged.OVER)
+        kind = AnswerKind.CHANGED
+    reasons = [t.reason for t in tried if t.judged is Judged.OVER and t.rate == over]
     reasons += [t.reason for t in tried if t.judged is Judged.CLOSE]
     return Answer(
         kind=kind,

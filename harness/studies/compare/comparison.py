@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from harness.config.run_config import SIMULATOR_NAME
 from harness.errors import ConfigError, ExitCode
-from harness.judge.reading import read_record
+from harness.judge.reading import changed_files, read_record
 from harness.judge.series import MOST_BLOCKS, BinnedTimes, Series, empty_series, read_span
 from harness.measure.histogram import Counted
 from harness.measure.model import Outcome, ordered
-from harness.measure.snapshot import read_intervals
+from harness.measure.snapshot import read_intervals, read_measurements
 from harness.report.story import failures, how_rows, sessions_as_left
 from harness.report.wording import count_text, length_text, ms_text, percent_text
 from harness.rundir.layout import RunDirectory
@@ -255,8 +255,12 @@ def compare(
         counts=counts,
         health=list(_health(base, new)),
         doubts=[
-            *(doubt for record in records for doubt in _doubts(record, "base")),
-            *_doubts(new, "new run"),
+            *(
+                doubt
+                for pair in zip(records, bases, strict=True)
+                for doubt in _doubts(*pair, "base")
+            ),
+            *_doubts(new, new_dir, "new"),
         ],
         named=[name for name in gate if name in known],
         bases=len(bases),
@@ -416,8 +420,16 @@ def _health(base: RunRecord, new: RunRecord) -> Iterator[Difference]:
         yield Difference(name=name, base=sides[0][name], new=sides[1][name])
 
 
-def _doubts(record: RunRecord, side: str) -> Iterator[str]:
+def _doubts(record: RunRecord, directory: Path, side: str) -> Iterator[str]:
     if record.verdict == "INVALID":
         yield f"The {side} run ({record.run_id}) is INVALID."
     elif record.complete is False:
         yield f"The {side} run ({record.run_id}) did not come to its end."
+    blocks = record.model_dump()["operations"]
+    timed = {
+        name: block
+        for name, block in blocks.items()
+        if (block.get("service_ms") or {}).get("max") is not None
+    }
+    for why in changed_files({"operations": timed}, read_measurements(directory)):
+        yield f"The {side} run ({record.run_id}): {why}."

@@ -440,6 +440,20 @@ def test_a_limit_that_goes_away_when_held_longer_has_no_upper_end() -> None:
     assert final.text("guests/min").startswith("at least ")
 
 
+def test_where_what_was_met_is_over_later_the_answer_is_not_above_it() -> None:
+    """A service that stays broken once it was: no load was met at the end, the lowest had been."""
+    under, over = Judged.UNDER, Judged.OVER
+    held = [(600, under), (1200, over), (850, over), (700, over), (600, over), (700, under)]
+    tried = [
+        TriedLevel(rate=rate, judged=judged, minutes=1, reason=f"slow at {rate}", again=place > 3)
+        for place, (rate, judged) in enumerate(held)
+    ]
+    final = answer(replace(PLAN, start=600.0, highest=2400.0, max_levels=4), tried)
+    assert (final.kind, final.low, final.high) == (AnswerKind.CHANGED, 0, 600)
+    assert final.broke_first == "slow at 600"
+    assert final.text("guests/min") == "below 600 guests/min: the service changed during the search"
+
+
 def test_a_level_that_still_changed_when_its_time_was_over_costs_the_confidence() -> None:
     _, final = held_again(lambda rate, _: replace(near(rate, 100), unsteady=rate > 105), AGAIN)
     assert (final.kind, final.doubts) == (AnswerKind.CHANGED, (UNSTEADY,))

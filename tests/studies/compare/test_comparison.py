@@ -11,10 +11,11 @@ from synthetic import START_S
 
 from harness.errors import ExitCode
 from harness.judge.reading import read_record
+from harness.judge.record import operations_of
 from harness.measure.histogram import Histogram
 from harness.measure.model import Outcome
 from harness.measure.recorder import Collected
-from harness.measure.snapshot import IntervalWriter
+from harness.measure.snapshot import IntervalWriter, read_measurements
 from harness.studies.compare.comparison import _errors, compare, grouped, read_error_blocks
 from harness.studies.compare.statistics import Rules, Word
 
@@ -23,7 +24,13 @@ TYPICAL_MS = {"delivered": 110.0, "reply": 900.0}
 
 
 def plain_run(
-    directory: Path, seed: int, *, slower: float = 1.0, values: int = 60, **record: Any
+    directory: Path,
+    seed: int,
+    *,
+    slower: float = 1.0,
+    values: int = 60,
+    counted: bool = False,
+    **record: Any,
 ) -> Path:
     """A run of steady traffic with lognormal times, written through the real writer."""
     directory.mkdir()
@@ -33,6 +40,8 @@ def plain_run(
         collected = Collected()
         for operation, typical in TYPICAL_MS.items():
             histogram = collected.histograms[f"{operation}.service"] = Histogram()
+            if counted:
+                collected.outcomes[operation] = Counter({Outcome.OK: values})
             for _ in range(values):
                 took_ms = typical * slower * dice.lognormvariate(0, 0.25)
                 histogram.record_many_ns([int(took_ms * 1e6)])
@@ -201,7 +210,28 @@ def test_what_is_not_recorded_is_not_taken_for_none(tmp_path: Path) -> None:
     assert counts["arrivals dropped"].base == "not recorded"
 
 
-@pytest.mark.slow
+def test_a_run_whose_files_are_damaged_or_gone_is_not_compared(tmp_path: Path) -> None:
+    names = enumerate(("base", "new"))
+    base, new = (plain_run(tmp_path / name, seed, counted=True) for seed, name in names)
+    for directory in (base, new):
+        record = orjson.loads((directory / "run.json").read_bytes())
+        record["operations"] = operations_of(read_measurements(directory))
+        (directory / "run.json").write_bytes(orjson.dumps(record))
+    assert compare(base, new).doubts == []
+    intervals, histograms = new / "intervals-w0.jsonl", new / "histograms-w0.hlog"
+    whole = intervals.read_bytes()
+    intervals.write_bytes(b'{"t":1e308}\n' + whole)
+    for directories in ((base, new), (new, base)):
+        comparison = compare(*directories)
+        assert comparison.exit_code is ExitCode.INVALID
+        (doubt,) = comparison.doubts
+        assert "intervals-w0.jsonl: 1 damaged line left out (the first: 1: " in doubt
+    intervals.write_bytes(whole)
+    histograms.unlink()
+    (doubt,) = compare(base, new).doubts
+    assert "changed or lost after the run: they no longer give its figures for delivered" in doubt
+
+
 @pytest.mark.parametrize("flaw", [{"verdict": "INVALID"}, {"complete": False}])
 def test_a_run_that_is_no_good_can_not_be_compared(tmp_path: Path, flaw: dict[str, Any]) -> None:
     good, bad = plain_run(tmp_path / "a", 1), plain_run(tmp_path / "b", 2, **flaw)
