@@ -203,7 +203,8 @@ class Plugin:
 
     def _leave(self) -> None:
         """After the third Ctrl-C print which sessions may be left before this process ends."""
-        if self._node.leads and self._node.going and self._node.directory is not None:
+        forked = not self._node.leads and self._node.environment.parsed_options.processes
+        if not forked and self._node.going and self._node.directory is not None:
             print(left_sentence(self._node.directory), flush=True)
 
 

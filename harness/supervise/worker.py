@@ -44,22 +44,31 @@ from harness.supervise.parameters import check_processes, parameters_of, playabl
 from harness.supervise.progress import Tail
 from harness.units import seconds
 
-"""Locust's own for a master."""
 MISSING = ("FileNotFoundError", "ModuleNotFoundError", "No such file")
 """How an error of a locustfile begins that needs more than it was handed out."""
 LOOK_EVERY_S = 0.2
 FAILS = 3
 """After so many lives in a row that did not end well there is no other: it would be no better."""
+MASTER_WITHIN_S = 300.0
+"""How long a worker with files of its own waits for its master: as long as Locust does."""
 GONE_WITHIN_S = 120.0
 """How long a master may take for the end of its run; where something else listens there for good,
 no worker waits for longer."""
 
 
 def run_worker(args: Namespace) -> NoReturn:
-    """Be Locust's worker until the master lets go. ``args``: those of ``harness run --worker``."""
+    """Be Locust's worker until the master lets go. ``args``: those of ``harness run --worker``.
+
+    Raises ConfigError where there is no master.
+    """
     locustfile, script = playable(args.locustfile)
     own = {**parameters_of(args), **script}
     inspect_locustfile(locustfile, parameters_of(args), script)
+    with deferred_stops():  # as below
+        from harness.load.cluster.handout import await_master
+    interrupted_quietly()
+    say = open_console().print
+    await_master(args.master_host, args.master_port, within_s=MASTER_WITHIN_S, say=say)
     environment = child_environment({**own, LOG_FORMAT.variable: args.log_format})
     _become_worker(locustfile, (args.master_host, args.master_port), args, environment)
 

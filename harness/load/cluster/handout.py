@@ -195,6 +195,11 @@ def ask_master(host: str, port: int, *, within_s: float, say: Callable[[str], ob
 
     ``say`` is called with a sentence about what it waits for.
     """
+    return _checked(await_master(host, port, within_s=within_s, say=say), f"{host}:{port}")
+
+
+def await_master(host: str, port: int, *, within_s: float, say: Callable[[str], object]) -> Any:
+    """The same, for a worker that needs no files: the answer may be anything."""
     began_ns = monotonic_ns()
     logged_s = -TELL_EVERY_S
     place = f"{host}:{port}"
@@ -208,7 +213,7 @@ def ask_master(host: str, port: int, *, within_s: float, say: Callable[[str], ob
             left_s = min(ANSWER_WITHIN_S, within_s - since_s())
             answer = _ask(host, port, within_s=max(ASK_EVERY_S, left_s))
             if answer is not None:
-                return _checked(answer, place)
+                return answer
             if since_s() >= ANSWER_WITHIN_S:
                 raise ConfigError(
                     f"the process at {place} does not hand out the files of a run: is this the "

@@ -12,7 +12,9 @@ import gevent
 from locust.exception import RPCError
 from locust.runners import WorkerRunner
 
+from harness.clock import wall_ns
 from harness.errors import ConfigError, ExitCode, safe_quote
+from harness.ledger.reader import HEARTBEAT_FRESH_S
 from harness.load.admission import closed_limits, refuse
 from harness.load.arrivals import Lease
 from harness.load.cluster.handshake import (
@@ -41,7 +43,7 @@ from harness.load.options import (
 from harness.load.run import Run
 from harness.machine import defer_interrupts
 from harness.preflight.disk import check_end
-from harness.rundir.layout import check_reports, make_run_directory
+from harness.rundir.layout import check_reports, make_run_directory, sweep_command
 from harness.transport.dial import check_sources
 from harness.workload.schedule import Piece, Share
 
@@ -67,6 +69,9 @@ class WorkerNode(Node):
         self._welcome = False
         """whether the master has let in this worker, if it joined during the run"""
         self._clock = MasterClock()
+        self._last_line = ""
+        """why this worker has not done its part"""
+        environment.events.quit.add_listener(self._say_last)
         runner.register_message(ANSWER, self._on_answer)
         environment.events.report_to_master.add_listener(pack_stats)
         runner.register_message(DRAIN, self._on_drain, concurrent=True)
@@ -159,7 +164,8 @@ class WorkerNode(Node):
         """
         if (run := self.run) is not None:
             self._finish(run)
-            LOG.info("the end was reported to the master")
+            if not self._last_line:
+                LOG.info("the end was reported to the master")
             self.environment.harness_run = None
         self.going = False
 
@@ -172,7 +178,31 @@ class WorkerNode(Node):
             announced = run.ledger.intended > 0
             behind = announced and not run.shipper.flush(within_s=SHIP_LIMIT_S)
         last = {"left": left, "failures": run.failures, "behind": behind}
-        self.runner.send_message(DRAINED, last)
+        with contextlib.suppress(RPCError):
+            self.runner.send_message(DRAINED, last)
+        self._conclude(run, left, cut_off=behind or self._master_silent)
+
+    @property
+    def _master_silent(self) -> bool:
+        heard_s = self.runner.last_heartbeat_timestamp
+        return heard_s is not None and wall_ns() / 1e9 - heard_s > HEARTBEAT_FRESH_S
+
+    def _conclude(self, run: Run, left: int, *, cut_off: bool) -> None:
+        """Choose the exit code. That of a worker which has done its part is 0, whatever its guests
+        met with: its master judges that."""
+        whys = [*(["the master did not hear of the end"] if cut_off else []), *run.failures]
+        self.environment.process_exit_code = int(ExitCode.PASS)
+        self._last_line = ""
+        if whys:
+            code = ExitCode.LEFTOVERS if left else ExitCode.INVALID
+            self.environment.process_exit_code = int(code)
+            self._last_line = f"this worker has not done its part: {'; '.join(whys)}"
+            if left:
+                self._last_line += f". End what remains with: {sweep_command(run.directory)}"
+
+    def _say_last(self, **_: Any) -> None:
+        if self._last_line:
+            print(self._last_line, file=sys.stderr, flush=True)
 
     def fail_start(self, why: str) -> None:
         """There is no run in this process: leave."""

@@ -196,14 +196,20 @@ def test_nobody_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Start it with harness run FILE --master" in told.err
 
 
-def test_somebody_else_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_somebody_else_is_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("harness.load.cluster.handout.ANSWER_WITHIN_S", 1.0)
+    monkeypatch.setattr("harness.supervise.worker.inspect_locustfile", lambda *_: None)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(ConfigError, match="does not hand out the files of a run"):
             ask_master("127.0.0.1", port, within_s=60, say=print)
+        words = ["--worker", "--master-host", "127.0.0.1", "--master-port", str(port)]
+        assert main(["run", str(locustfile(tmp_path)), *words]) == ExitCode.CONFIG
+        assert "is this the port of a harness run --master" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["/etc/x", "../x", "a/../../x", "", "a\0b"])

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from locust.event import EventHook
 
 import harness.load
+from harness.errors import ExitCode
 from harness.load.node.master import MasterNode
 from harness.load.node.role import Early, LocalNode, Node
 from harness.load.node.worker import PAUSED, WorkerNode
@@ -33,12 +35,16 @@ class Runner:
     def __init__(self) -> None:
         self.listeners: dict[str, Any] = {}
         self.quits = 0
+        self.last_heartbeat_timestamp: float | None = None
         self.stats = SimpleNamespace(total=None, entries={}, history=[])
 
     def register_message(self, name: str, listener: Any, concurrent: bool = False) -> None:
         # The one that brings the master's time is stamped at once.
         assert concurrent or name == "harness_answer"
         self.listeners[name] = listener
+
+    def send_message(self, name: str, data: Any) -> None:
+        pass
 
     def quit(self) -> None:
         self.quits += 1
@@ -47,7 +53,7 @@ class Runner:
 def environment(run: Run | None = None) -> Any:
     """As much of Locust's environment as a node looks at."""
     options = SimpleNamespace(processes=None)
-    events = SimpleNamespace(report_to_master=EventHook())
+    events = SimpleNamespace(report_to_master=EventHook(), quit=EventHook())
     return SimpleNamespace(harness_run=run, web_ui=None, parsed_options=options, events=events)
 
 
@@ -125,6 +131,48 @@ def test_a_worker_pauses_as_its_master_says() -> None:
     where.harness_run = None
     runner.listeners[PAUSED](where, message)
     assert run.told == [True]
+
+
+@pytest.mark.parametrize(
+    ("silent_s", "behind", "failures", "left", "code"),
+    [
+        (0.0, False, [], 0, ExitCode.PASS),
+        (0.0, False, [], 2, ExitCode.PASS),
+        (60.0, False, [], 0, ExitCode.INVALID),
+        (60.0, False, [], 2, ExitCode.LEFTOVERS),
+        (0.0, True, [], 0, ExitCode.INVALID),
+        (0.0, False, ["the disk is full"], 0, ExitCode.INVALID),
+        (0.0, False, ["the disk is full"], 1, ExitCode.LEFTOVERS),
+    ],
+)
+def test_a_worker_says_whether_it_has_done_its_part(
+    silent_s: float,
+    behind: bool,
+    failures: list[str],
+    left: int,
+    code: ExitCode,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    runner = Runner()
+    runner.last_heartbeat_timestamp = time.time() - silent_s
+    run = SimpleNamespace(
+        ledger=SimpleNamespace(open=left, intended=3),
+        finish=lambda: None,
+        shipper=SimpleNamespace(flush=lambda **_: not behind),
+        failures=failures,
+        directory=tmp_path / "run",
+        name="w",
+    )
+    where = environment(run)  # type: ignore[arg-type]
+    WorkerNode(where, runner).finish()  # type: ignore[arg-type]
+    assert where.process_exit_code == code
+    where.events.quit.fire(exit_code=code)
+    said = capsys.readouterr().err
+    assert ("has not done its part" in said) == bool(code)
+    assert all(why in said for why in failures)
+    assert ("the master did not hear of the end" in said) == bool(silent_s or behind)
+    assert ("harness sweep" in said) == (code is ExitCode.LEFTOVERS)
 
 
 def test_a_worker_takes_what_its_master_says_however_locust_hands_it_over() -> None:
