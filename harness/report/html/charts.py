@@ -230,8 +230,8 @@ def round_ticks(
     if whole:
         decade = max(decade, 0)
     for factor, shift in ((1, 0), (2, 0), (2.5, 0), (5, 0), (1, 1), (2, 1)):
-        step, digits = factor * 10.0 ** (decade + shift), max(0, -(decade + shift))
-        digits += factor == 2.5
+        step = factor * 10.0 ** (decade + shift)
+        digits = max(0, (factor == 2.5) - (decade + shift))
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
         if last - first + 1 <= most and not (whole and digits):
             break

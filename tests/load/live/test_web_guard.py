@@ -3,12 +3,19 @@
 And what its Sessions tab draws, without a browser.
 """
 
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from flask import Flask
 
-from harness.load.live.web import MOST_POINTS, guard, known, live_figures
+from harness.errors import LedgerError
+from harness.load.live import web
+from harness.load.live.totals import Live
+from harness.load.live.web import MOST_POINTS, SessionsTab, guard, known, live_figures
 from harness.report.html.page import draw_figures
 
 
@@ -93,3 +100,33 @@ def test_the_tab_draws_what_is_not_known_and_escapes_what_came_from_outside() ->
     assert "Reply times, now p50 1.20 s." in html
     assert "now p99 3.25 ms" in html
     assert "by reason, now nothing." in draw_figures(live_figures([a_point(1)], 1.8e9))
+
+
+def test_leftovers_are_read_aside_and_kept_while_they_can_not_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads, broken = [], [False]
+
+    def read(directory: Path) -> Iterator[Any]:
+        threads.append(threading.get_ident())
+        if broken[0]:
+            raise LedgerError("it is being written")
+        yield SimpleNamespace(state="lost", short_token="abcdefgh…", reason="timeout", worker="w")
+
+    monkeypatch.setattr(web, "read_leftovers", read)
+    monkeypatch.setattr(web, "LOOK_EVERY_S", 0.0)
+    live = Live()
+    plugin = SimpleNamespace(live=live, directory=tmp_path, runner=None)
+    ui = SimpleNamespace(
+        app=Flask("ui"),
+        environment=SimpleNamespace(),
+        template_args={},
+        auth_required_if_enabled=lambda view: view,
+    )
+    tab = SessionsTab(ui, plugin, "there")
+    found = tab._leftovers_now(1)
+    assert [row["token"] for row in found] == ["abcdefgh…"]
+    assert threading.get_ident() not in threads, "no guest is heard while it is read"
+    broken[0] = True
+    assert tab._leftovers_now(1) == found
+    assert len(threads) == 2

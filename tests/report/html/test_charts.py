@@ -155,6 +155,7 @@ def test_six_tenths_read_so() -> None:
     assert [text for _, text in round_ticks(0, 0.75, "ms", 5)] == [
         "0 ms", "0.2 ms", "0.4 ms", "0.6 ms",
     ]  # fmt: skip
+    assert [text for _, text in round_ticks(0, 100, "", 5)] == ["0", "25", "50", "75", "100"]
     assert ("0.6 ms" in [text for _, text in log_ticks(0.5, 0.9)]) is True
 
 
