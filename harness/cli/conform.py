@@ -22,14 +22,18 @@ from harness.cli.parsing import Command, Namespace, argument, option
 from harness.conform.check import check_recording, facts, show_recording, to_send
 from harness.errors import ExitCode
 from harness.rundir.layout import writing
-from harness.streams import print_json_text
+from harness.streams import HowFar, open_console, print_json_text
 from harness.workload.har.reading import read_recording
 
 
 def run(args: Namespace) -> int:
     """Do it."""
     key = secrets.token_bytes(32)
-    checked = [check_recording(read_recording(file), key=key) for file in args.files]
+    checked = []
+    with HowFar(open_console(stderr=True), "reading") as how_far:
+        for number, file in enumerate(args.files, 1):
+            how_far.tell(f"reading {file}: {number:,} of {len(args.files):,}")
+            checked.append(check_recording(read_recording(file), key=key))
     if args.out is not None:
         with writing(args.out):
             text = json.dumps(to_send(checked), indent=1, ensure_ascii=False)

@@ -230,13 +230,17 @@ def check_visit(trial: Trial, *, replies: bool | None) -> Check:
         text = "opened and cleared, but the service never sent its text back, which says that it "
         text += "was taken: see whether the deployment takes messages (status, flow, sign-in)"
         return Check(name, FAIL, text)
+    lost = ""
+    if trial.reconnects:
+        lost = "; its connection was lost and made again"
+        lost += "" if trial.reconnects == 1 else f", {trial.reconnects} times"
     if not trial.answered:
         status = FAIL if replies else WARN
-        text = "opened and cleared, but nobody answered it"
+        text = f"opened and cleared, but nobody answered it{lost}"
         if not replies:
             text += ": write replies = false if that is right, replies = true if it is not"
         return Check(name, status, text)
-    return Check(name, OK, f"opened, answered ({trial.reply!r}), cleared")
+    return Check(name, WARN if lost else OK, f"opened, answered ({trial.reply!r}), cleared{lost}")
 
 
 def check_origin(

@@ -124,6 +124,8 @@ class Trial:
     failure: str = ""
     delivered: bool = False
     """the service sent a text of its back: nothing else says that one was taken"""
+    reconnects: int = 0
+    """how often its connection was lost, and made again"""
     ended: bool = False
     """its session was proved ended"""
     frames: list[Frame] = field(default_factory=list)
@@ -253,7 +255,9 @@ def try_one_guest(
     finally:
         ledger.close()
         trial.close_code = guest.connection.inbox.closed_code
-    trial.delivered = Outcome.OK in recorder.take().outcomes.get("delivered", {})
+    collected = recorder.take()
+    trial.delivered = Outcome.OK in collected.outcomes.get("delivered", {})
+    trial.reconnects = collected.counts["reconnects"]
     trial.ended = not any(read_leftovers(directory))
     return trial
 

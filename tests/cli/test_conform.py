@@ -8,6 +8,7 @@ from hars import came, configured, har, left, said, socket
 
 from harness.cli.main import main
 from harness.errors import ExitCode
+from harness.streams import HowFar
 
 
 @pytest.fixture
@@ -61,3 +62,12 @@ def test_nothing_to_hold_against_is_no_pass(
     assert "no frame of the service" in capsys.readouterr().out
     assert main(["conform", str(tmp_path / "none.har")]) == ExitCode.CONFIG
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_how_far_it_is_is_told_for_what_is_shown_where_it_takes_a_while(
+    chat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(HowFar, "tell", lambda _, text: told.append(text))
+    assert main(["conform", str(chat), str(chat)]) == ExitCode.PASS
+    assert told == [f"reading {chat}: 1 of 2", f"reading {chat}: 2 of 2"]

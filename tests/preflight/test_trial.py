@@ -194,3 +194,11 @@ def test_a_clear_that_was_refused_is_told_with_its_refusal(tmp_path: Path) -> No
     assert check.status is Status.FAIL
     assert "403" in check.text
     assert f"harness sweep {trial.directory}" in check.text
+
+
+def test_a_connection_that_was_lost_on_the_way_is_told(tmp_path: Path) -> None:
+    with Simulated("--fault", "cut=#1") as world:
+        trial = visit(world, tmp_path)
+    check = check_visit(trial, replies=None)
+    assert (trial.ended, trial.reconnects, check.status) == (True, 1, Status.WARN)
+    assert "its connection was lost and made again" in check.text

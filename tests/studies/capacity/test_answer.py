@@ -169,3 +169,15 @@ def test_everything_is_a_sentence_for_people() -> None:
     ]
     assert all(says for _, says, _ in rows)
     assert "only 3 levels" in rows[1][2]
+
+
+def test_a_peak_far_beyond_what_was_measured_is_no_figure() -> None:
+    """Six levels of a service whose replies grow with the guests, but for chance."""
+    wobble = (0, 0, 0.001, -0.001, 0.001, -0.001)
+    levels = [
+        {"occupancy": n, "replies_per_s": n * (1 + off), "judged": "under"}
+        for n, off in zip((10, 12, 14, 16, 18, 20), wobble, strict=True)
+    ]
+    fit = fits_of(Quantity.RATE, levels)["scalability"]
+    assert fit["says"].startswith(("no peak in sight", "replies grow in step"))
+    assert fit["peak_occupancy"] is None
