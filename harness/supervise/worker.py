@@ -83,8 +83,9 @@ def _become_worker(
     ]  # fmt: skip
     if args.processes:
         command += ["--processes", str(args.processes)]
-    else:  # where it forks, Locust's own first process heeds it
-        defer_interrupts(deferred=True)
+    # Each worker heeds it from when it can. Locust's first process, which only waits for those that
+    # it has forked, would kill them at the second Ctrl-C: it never heeds it.
+    defer_interrupts(deferred=True)
     os.execve(sys.executable, command + args.rest, environment)
 
 
@@ -172,7 +173,8 @@ def work_for_each_run(args: Namespace) -> int:
     def hand_on(number: int, _: FrameType | None) -> None:
         stopped.append(number)
         if lives:
-            lives[-1].send_signal(number)
+            with suppress(ProcessLookupError):
+                os.killpg(lives[-1].pid, number)  # with those that it has forked
 
     with handling(dict.fromkeys(handled_signals(), hand_on)):
         while True:

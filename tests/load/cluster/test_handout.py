@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from locusts import ROOT, in_session, locustfile, passed
+from locusts import ROOT, in_session, locustfile, only_run, passed
 from machines import Machines, sessions
 
 from harness.cli.main import main
 from harness.errors import ConfigError, ExitCode
+from harness.ledger.reader import read_account
 from harness.load.cluster import handout
 from harness.load.cluster.handout import ask_master, unpack
 from harness.supervise.children import free_port
@@ -140,6 +141,30 @@ def test_a_master_that_is_stopped_lets_its_workers_go(machines: Machines, number
     code, told = machines.end(worker, within_s=20)  # without a word they would wait for a minute
     assert code == ExitCode.PASS, told
     assert "quit message from master" in told
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("again", [(), ("--again",)], ids=["once", "again"])
+def test_a_second_ctrl_c_clears_at_once_in_all_processes(
+    machines: Machines, simulator: Any, again: tuple[str, ...]
+) -> None:
+    file = locustfile(machines.folder / "m", messages=300, think="400ms")
+    master = machines.master(file, "-u", "4", "-t", "2m", "--stop-timeout", "100s")
+    before = sessions(simulator)[1]
+    worker = machines.worker("one", "--processes", "2", *again)
+    in_session(machines.folder / "one", 4)
+    for _ in range(2):
+        if again:
+            worker.send_signal(signal.SIGINT)
+        else:  # as a terminal does
+            os.killpg(worker.pid, signal.SIGINT)
+        time.sleep(1)
+    code, told = machines.end(worker, within_s=30)
+    assert code == ExitCode.PASS, told
+    assert sessions(simulator)[1] <= before
+    assert read_account(only_run(machines.folder / "one")).cleared == 4
+    master.send_signal(signal.SIGINT)
+    machines.end(master)
 
 
 @pytest.mark.process
