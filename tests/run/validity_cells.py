@@ -46,6 +46,7 @@ from validity_truth import judge, read_truth, reasons  # noqa: E402 - as above
 BY_NAME = {plant.name: plant for plant in PLANTS}
 PATIENCE_S = 90
 GRACE_S = 0.5
+SHUT_S = 0.6
 TRIES = 3
 """A generator that lags makes a run void: that is the machine's load, and the cell is run again."""
 STORY = """\
@@ -205,8 +206,8 @@ class Service:
 
 
 class Door:
-    """Hands connections on to a port; ``tcp``: every other quarter of a second nobody listens;
-    ``tls``: every other connection ends in the middle of its handshake."""
+    """Hands connections on to a port; ``tcp``: after every second connection nobody listens for
+    0.6 s; ``tls``: every other one ends in the middle of its handshake."""
 
     def __init__(self, port: int, kind: str) -> None:
         self._to = port
@@ -222,18 +223,14 @@ class Door:
         self._thread.start()
 
     def _serve(self) -> None:
-        shut = False
-        changed = time.monotonic()
+        shut_at, before = 0.0, 0
         while not self._over.is_set():
-            now = time.monotonic()
-            waits = self._opened is None or now - self._opened < GRACE_S
-            if self._kind == "tcp" and not waits and now - changed > 0.25:
-                shut, changed = not shut, now
-                if shut and self._listener is not None:
-                    self._listener.close()
-                    self._listener = None
-                elif self._listener is None:
-                    self._listener = self._listen_again()
+            if self._listener is None and time.monotonic() - shut_at > SHUT_S:
+                self._listener = self._listen_again()
+            elif self._listener and self._kind == "tcp" and self._came - before >= 2:
+                shut_at, before = time.monotonic(), self._came
+                self._listener.close()
+                self._listener = None
             if self._listener is None:
                 time.sleep(0.01)
                 continue
