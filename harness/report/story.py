@@ -178,12 +178,22 @@ def why(record: RunRecord) -> str:
 
 def account(record: RunRecord) -> str:
     """The second sentence: what became of the sessions, and what was done about them since."""
+    more = " There may be more sessions, which no ledger here lists."
+    return _listed(record) + (more if record.sessions.may_lack else "")
+
+
+def or_more(may_lack: bool | None) -> str:
+    """What follows a number of leftovers where there may be some that no ledger lists."""
+    return " or more" if may_lack else ""
+
+
+def _listed(record: RunRecord) -> str:
     at_end, since = sessions_as_left(record), record.sessions
     whole = at_end.opened if at_end.intended is None else at_end.intended
     if whole is None or at_end.leftover is None:
         return "What became of its sessions is not recorded."
     if whole == 0:
-        return "No session was opened."
+        return "The ledger lists no session." if since.may_lack else "No session was opened."
     sessions = "session" if whole == 1 else "sessions"
     if record.live and not at_end.leftover:
         return (
@@ -203,6 +213,8 @@ def account(record: RunRecord) -> str:
     if at_end.cleared == whole:
         each = "The one session" if whole == 1 else f"All {count_text(whole)} sessions"
         return f"{each} {'was' if whole == 1 else 'were'} cleared, with proof."
+    if since.may_lack:
+        return f"All {count_text(whole)} {sessions} that the ledger lists are accounted for."
     return f"Nothing is left behind: all {count_text(whole)} {sessions} are accounted for."
 
 

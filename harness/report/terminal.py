@@ -111,7 +111,7 @@ def account_line(record: Mapping[str, Any]) -> Text:
     parts = [
         f"opened {sessions['opened']:,}",
         f"cleared {sessions['cleared']:,}",
-        f"left over {left:,}",
+        f"left over {left:,}{story.or_more(sessions.get('may_lack'))}",
     ]
     for key, words in (story.IN_SESSION, *CLASSES.items()):
         if sessions.get(key) and key not in ("cleared", "leftover"):

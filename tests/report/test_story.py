@@ -4,6 +4,7 @@ import pytest
 
 from harness.report import story, wording
 from harness.report.html.run_page import kinds_line, name_of_test, target_name, tiles
+from harness.report.terminal import account_line
 from harness.report.wording import UNKNOWN
 from harness.rundir.schema import RunRecord
 
@@ -30,6 +31,24 @@ def record(**parts: object) -> RunRecord:
 )
 def test_the_account_in_a_sentence(sessions: dict, sentence: str) -> None:
     assert story.account(record(sessions=sessions)).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("sessions", "listed"),
+    [
+        ({"intended": 0}, "The ledger lists no session."),
+        ({"intended": 5, "cleared": 5}, "All 5 sessions were cleared, with proof."),
+        ({"intended": 5, "settled": 1}, "All 5 sessions that the ledger lists are accounted for."),
+    ],
+)
+def test_what_no_ledger_may_list_is_never_said_to_be_nothing(sessions: dict, listed: str) -> None:
+    sessions = {"opened": 5, "cleared": 0, "leftover": 0, **sessions, "may_lack": True}
+    unsure = record(sessions=sessions)
+    more = "There may be more sessions, which no ledger here lists."
+    assert story.account(unsure) == f"{listed} {more}"
+    [left] = [tile for tile in tiles(unsure) if "left behind" in tile.name]
+    assert (left.figure, left.bad) == ("0 or more", True)
+    assert "left over 0 or more" in str(account_line({"sessions": sessions}))
 
 
 def test_after_a_sweep_the_sentence_does_not_contradict_the_verdict() -> None:

@@ -167,10 +167,10 @@ def tiles(record: RunRecord) -> list[Tile]:
             bad=bool(arrivals.due and (arrivals.started or 0) < arrivals.due),
         ),
         Tile(
-            count_text(left),
+            count_text(left) + story.or_more(record.sessions.may_lack),
             "sessions left behind",
             swept or _of(record.sessions.intended, "sessions"),
-            bad=bool(left),
+            bad=bool(left or record.sessions.may_lack),
         ),
     ]
 
