@@ -22,7 +22,7 @@ from harness.preflight.checks import FAIL, OK, SKIPPED, WARN
 from harness.preflight.guard import write_stamp, write_table
 from harness.preflight.probes import Planned, check_all
 from harness.rundir.layout import CALIBRATION
-from harness.streams import open_console, plain_table
+from harness.streams import HowFar, open_console, plain_table
 from harness.studies.calibrate.calibration import check_planned
 from harness.supervise.children import inspect_locustfile
 
@@ -43,15 +43,16 @@ def run(args: Namespace) -> int:
         tls=terms.target.scheme == "wss",
     )
     console = open_console()
-    result = check_all(
-        terms,
-        planned,
-        calibrated=calibrated,
-        reports=args.reports,
-        quick=args.quick,
-        no_guest=args.no_guest,
-        tell=lambda text: console.print(Text(text, "dim")),
-    )
+    with HowFar(console, "checking") as how_far:
+        result = check_all(
+            terms,
+            planned,
+            calibrated=calibrated,
+            reports=args.reports,
+            quick=args.quick,
+            no_guest=args.no_guest,
+            tell=how_far.tell,
+        )
     table = plain_table()
     for check in result.checks:
         table.add_row(Text(check.status, style=STYLES[check.status]), check.name, check.text)

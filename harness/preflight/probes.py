@@ -114,17 +114,23 @@ def open_platform(
     ), None
 
 
-def check_credentials(terms: Terms, environment: Mapping[str, str] = ENVIRONMENT) -> Platform:
-    """What the client may do whose variables the target names."""
+def check_credentials(
+    terms: Terms,
+    environment: Mapping[str, str] = ENVIRONMENT,
+    *,
+    tell: Callable[[str], object] = lambda _: None,
+) -> Platform:
+    """What the client may do whose variables the target names; ``tell`` hears what is asked."""
     api, instead = open_platform(terms, environment)
     if api is None:
         return Platform(checks=[] if instead is None else [instead])
     with closing(api):
-        return _ask_all(api, terms)
+        return _ask_all(api, terms, tell)
 
 
-def _ask_all(api: PlatformApi, terms: Terms) -> Platform:
+def _ask_all(api: PlatformApi, terms: Terms, tell: Callable[[str], object]) -> Platform:
     platform = Platform()
+    tell("Platform API: signing in")
     try:
         api.sign_in()
     except PlatformApiError as error:
@@ -135,6 +141,7 @@ def _ask_all(api: PlatformApi, terms: Terms) -> Platform:
         return platform
     platform.signed_in = True
     for question in _questions(api, terms, platform):
+        tell(f"Platform API: {question.what}")
         try:
             question.ask()
         except PlatformApiError as error:
@@ -349,7 +356,8 @@ def check_all(
     ``calibrated`` says what this machine was found to carry; ``tell`` is told what takes long.
     Raises ConfigError.
     """
-    platform = check_credentials(terms)
+    platform = check_credentials(terms, tell=tell)
+    tell(f"{terms.target.netloc}: the way there")
     intent = planned.intent
     findings = _check_service(terms, platform, planned, reports, quick, no_guest, tell)
     limits, budget = platform.limits, terms.connections_per_minute

@@ -35,7 +35,10 @@ def told(checks: list[Check]) -> str:
 def test_a_client_that_may_do_all_and_one_that_is_refused(tmp_path: Path) -> None:
     with Simulated() as world:
         terms = with_client(world.url, tmp_path, f'queues = ["{world.queue_id}"]\n')
-        found = check_credentials(terms, GOOD)
+        said: list[str] = []
+        found = check_credentials(terms, GOOD, tell=said.append)
+        assert said[0] == "Platform API: signing in"
+        assert said[-1].startswith("Platform API: what is open in the queue")
         (fine,) = found.checks
         assert fine.status is Status.OK, fine.text
         assert CONNECTIONS in found.limits
