@@ -490,9 +490,13 @@ def _judge(
     # What has a figure says more than a bare FAIL.
     missed.sort(key=lambda entry: entry[1].shown.of_limit is None)
     broke = next((f"{text}: {one.figure}" for text, one in missed), "")
+    for entry in record.objectives:  # the verdict alone would not say by how much
+        if broke == f"{entry.text}: {Verdict.FAIL}" and entry.figure is not None:
+            figure = f"{entry.figure:.2%}" if entry.unit == Unit.SHARE else f"{entry.figure:,.4g}"
+            broke = f"{entry.text}: {figure}"
     leftover = record.sessions.leftover or 0
     if leftover and not broke:
-        broke = f"{leftover} sessions left over"
+        broke = f"{leftover:,} session{'' if leftover == 1 else 's'} left over"
     # Whether the load was held back has been asked in the level's own window.
     reasons = record.invalid_because or record.reasons
     besides = [why for why in reasons if why not in record.not_offered]

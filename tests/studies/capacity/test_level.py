@@ -272,6 +272,17 @@ def test_leftovers_are_over(tmp_path: Path) -> None:
     assert (judgement.judged, judgement.reason) == (Judged.OVER, "2 sessions left over")
 
 
+def test_what_only_the_run_has_judged_is_told_with_its_figure(tmp_path: Path) -> None:
+    directory = level(tmp_path, reply_ms=100)
+    path = directory / "run.json"
+    record = json.loads(path.read_text())
+    failed = {"text": "guests failed < 1%", "verdict": "FAIL", "figure": 0.0884, "limit": 0.01}
+    record["objectives"] = [failed | {"unit": "share"}]
+    path.write_text(json.dumps(record))
+    judgement = judge_run(directory, warmup_s=20)
+    assert (judgement.judged, judgement.reason) == (Judged.OVER, "guests failed < 1%: 8.84%")
+
+
 def test_no_level_no_judgement(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"run\.json: can't be read"):
         judge_run(tmp_path, warmup_s=1)
