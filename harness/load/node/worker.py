@@ -190,6 +190,8 @@ class WorkerNode(Node):
     def _conclude(self, run: Run, left: int, *, cut_off: bool) -> None:
         """Choose the exit code. That of a worker which has done its part is 0, whatever its guests
         met with: its master judges that."""
+        if self.environment.process_exit_code == ExitCode.CONFIG:
+            return  # the master has dismissed this worker: it has opened nothing
         whys = [*(["the master did not hear of the end"] if cut_off else []), *run.failures]
         self.environment.process_exit_code = int(ExitCode.PASS)
         self._last_line = ""

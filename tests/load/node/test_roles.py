@@ -54,7 +54,13 @@ def environment(run: Run | None = None) -> Any:
     """As much of Locust's environment as a node looks at."""
     options = SimpleNamespace(processes=None)
     events = SimpleNamespace(report_to_master=EventHook(), quit=EventHook())
-    return SimpleNamespace(harness_run=run, web_ui=None, parsed_options=options, events=events)
+    return SimpleNamespace(
+        harness_run=run,
+        web_ui=None,
+        parsed_options=options,
+        events=events,
+        process_exit_code=None,
+    )
 
 
 def test_all_roles_have_the_same_four_methods() -> None:
