@@ -1,30 +1,38 @@
-"""The Platform API of a run's target, what is known of it, and the time span of the run.
+"""A run seen from the operator's side: what the Platform API is asked about it, and told.
 
 Conversations that are open in the run's queues and flows are counted before and after the run.
 These counts are of the whole organisation: they show whether the queues were empty before and after
 it, not to which guests the conversations belong (``harness audit`` does). If they can't be counted,
 the run goes on; the record says why.
+
+Conversations of leftovers are disconnected. That takes effect a moment later, so each is checked
+until it has ended or the time is up. A conversation that is not seen to end stays a leftover.
 """
 
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
 from rich.console import Console
 
-from harness.clock import utc_iso
+from harness.clock import monotonic_ns, utc_iso
 from harness.config.run_config import ENVIRONMENT
 from harness.config.target import Target, parse_target
 from harness.errors import ConfigError, PlatformApiError
 from harness.guest.settings import read_sign_ins
 from harness.judge.reading import bring_up_to_date
+from harness.ledger.ledger import Stage
+from harness.ledger.reader import Leftover, settle
 from harness.platform_api.client import Credentials, Places, PlatformApi
-from harness.platform_api.conversations import observe
+from harness.platform_api.conversations import ConversationState, disconnect, observe, state_now
 from harness.preflight.guard import Learned
-from harness.reconcile.audit import MatchedBy, Search, Span
+from harness.reconcile.audit import MatchedBy, Matches, Search, Span, Spoken, match
 from harness.rundir.layout import SIGN_INS, RunDirectory, read_json, read_start, write_start
 from harness.streams import HowFar
 from harness.transport.dial import why_not
@@ -210,3 +218,100 @@ def note_counts(
     with suppress(OSError):  # a full disk is reported elsewhere
         before = read_start(directory).get("baseline", {})
         write_start(directory, baseline={**before, moment: counted})
+
+
+LOOK_AGAIN_S = 1.0
+EFFECT_WITHIN_S = 60.0
+"""How long to wait for the effect of a disconnect (seconds); the vendor publishes no figure."""
+
+
+class Disconnect(StrEnum):
+    """The result for leftovers that were to be disconnected: the predicate of a sentence."""
+
+    DONE = "conversations were disconnected; their sessions lapse by themselves"
+    OVER_ALREADY = "had ended for the guest already, says the Platform API"
+    STILL_OPEN = "are still open after they were disconnected"
+    NOT_TOLD = "were disconnected, and the service does not show whether they have ended"
+    REFUSED = "could not be disconnected"
+    """followed by the service's own words"""
+    NOT_FOUND = "have no conversation that the Platform API knows"
+
+
+def sweep_by_platform(
+    leftovers: list[Leftover],
+    search: Search,
+    *,
+    within_s: float = EFFECT_WITHIN_S,
+) -> Counter[str]:
+    """Disconnect each leftover's conversations and settle it when the service shows their end.
+
+    Returns how many leftovers had each result of :class:`Disconnect`; those that were not settled
+    stay leftovers. Raises PlatformApiError if the service can't be asked, LedgerError if a result
+    can't be noted.
+    """
+    outcomes = Counter[str]()
+    matches = Matches()
+    sessions = [Spoken(one.token, one.message_id, True) for one in leftovers]
+    match(matches, sessions, search)
+    conversations: dict[str, list[str]] = {}
+    for conversation, token in matches.tokens.items():
+        conversations.setdefault(token, []).append(conversation)
+    states: dict[str, ConversationState] = {}
+    waiting: dict[str, Leftover] = {}
+    for leftover in search.each(leftovers, "disconnecting what is left"):
+        ours = conversations.get(leftover.token, [])
+        if not ours:
+            outcomes[Disconnect.NOT_FOUND] += 1
+            continue
+        _look_again(search, states, ours)
+        alive = [one for one in ours if not states[one].over]
+        if not alive:
+            outcomes[Disconnect.OVER_ALREADY] += 1
+            settle(leftover, "platform: over already", Stage.DISCONNECTED)
+            continue
+        why = _refusal(search.api, alive)
+        if why:
+            outcomes[f"{Disconnect.REFUSED}: {why}"] += 1
+        else:
+            waiting[leftover.token] = leftover
+            conversations[leftover.token] = alive
+    deadline = monotonic_ns() + int(within_s * 1e9)
+    while waiting:
+        search.tell(f"waiting until the service shows what was disconnected: {len(waiting):,} left")
+        _look_again(search, states, [one for token in waiting for one in conversations[token]])
+        for token, leftover in list(waiting.items()):
+            if all(states[one].over for one in conversations[token]):
+                outcomes[Disconnect.DONE] += 1
+                settle(leftover, "platform: disconnected", Stage.DISCONNECTED)
+                del waiting[token]
+        if not waiting or monotonic_ns() >= deadline:
+            break
+        time.sleep(min(LOOK_AGAIN_S, max(0.01, (deadline - monotonic_ns()) / 1e9)))
+    for token in waiting:
+        is_open = any(states[one] is ConversationState.OPEN for one in conversations[token])
+        outcomes[Disconnect.STILL_OPEN if is_open else Disconnect.NOT_TOLD] += 1
+    return outcomes
+
+
+def _refusal(api: PlatformApi, conversations: list[str]) -> str:
+    """Disconnect all of them; returns why the service refused, empty if it did not."""
+    for one in conversations:
+        try:
+            disconnect(api, one)
+        except PlatformApiError as error:
+            if error.status not in (400, 403, 404, 409):
+                raise
+            return str(error)
+    return ""
+
+
+def _look_again(
+    search: Search, states: dict[str, ConversationState], conversations: list[str]
+) -> None:
+    """Update the states of those that have not ended: from the conversation itself or, if that may
+    not be read, from analytics."""
+    pending = [one for one in conversations if one not in states or not states[one].over]
+    states |= {one: state_now(search.api, one) for one in pending}
+    hidden = [one for one in pending if states[one] is ConversationState.UNKNOWN]
+    if hidden:
+        states |= {seen.id: seen.state for seen in Matches().ask_by_id(search, hidden)}

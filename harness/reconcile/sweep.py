@@ -1,4 +1,4 @@
-"""Ends the leftovers of a run, from the guest's side and, where that fails, from the operator's.
+"""Ends the leftovers of a run from the guest's side; ``harness sweep`` in all of its ways.
 
 From the guest's side each session is resumed with its token and cleared. It is settled in its
 ledger file as soon as the proof comes, so a second sweep, or one after an interruption, only does
@@ -9,20 +9,17 @@ proved the session's end. Such a proof counts only if it comes long enough after
 such a session is ended at once, stays a leftover, and is tried again later. The sweep notes its own
 requests in the ledger, too, before it sends them.
 
-From the operator's side conversations are disconnected. That takes effect a moment later, so each
-is checked until it has ended or the time is up. A conversation that is not seen to end stays a
-leftover.
+Where Clear can't end a session, its conversation can be disconnected from the operator's side: see
+:func:`harness.reconcile.platform.sweep_by_platform`.
 """
 
 import fcntl
 import itertools
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,9 +37,6 @@ from harness.guest.connection import Connection
 from harness.guest.outcomes import Ending
 from harness.guest.settings import LATE_WITHIN_S, GuestSettings
 from harness.judge.reading import sweep_block
-from harness.ledger.ledger import (
-    Stage,
-)
 from harness.ledger.reader import (
     HEARTBEAT_FRESH_S,
     Leftover,
@@ -56,19 +50,15 @@ from harness.ledger.reader import (
     take_back,
 )
 from harness.measure.recorder import Recorder
-from harness.platform_api.client import PlatformApi
-from harness.platform_api.conversations import (
-    ConversationState,
-    disconnect,
-    state_now,
-)
-from harness.reconcile.audit import Matches, Search, Spoken, match
 from harness.reconcile.platform import (
+    EFFECT_WITHIN_S,
+    Disconnect,
     learned_of,
     long_enough_s,
     note_afterwards,
     open_search,
     sign_ins_of,
+    sweep_by_platform,
     target_of,
 )
 from harness.reconcile.recover_tokens import Derived, sweep_derived
@@ -365,103 +355,6 @@ def _await_silence(run_dir: Path) -> None:
         if not any(process.alive and not process.here for process in processes):
             return
         gevent.sleep(0.25)
-
-
-LOOK_AGAIN_S = 1.0
-EFFECT_WITHIN_S = 60.0
-"""How long to wait for the effect of a disconnect (seconds); the vendor publishes no figure."""
-
-
-class Disconnect(StrEnum):
-    """The result for leftovers that were to be disconnected: the predicate of a sentence."""
-
-    DONE = "conversations were disconnected; their sessions lapse by themselves"
-    OVER_ALREADY = "had ended for the guest already, says the Platform API"
-    STILL_OPEN = "are still open after they were disconnected"
-    NOT_TOLD = "were disconnected, and the service does not show whether they have ended"
-    REFUSED = "could not be disconnected"
-    """followed by the service's own words"""
-    NOT_FOUND = "have no conversation that the Platform API knows"
-
-
-def sweep_by_platform(
-    leftovers: list[Leftover],
-    search: Search,
-    *,
-    within_s: float = EFFECT_WITHIN_S,
-) -> Counter[str]:
-    """Disconnect each leftover's conversations and settle it when the service shows their end.
-
-    Returns how many leftovers had each result of :class:`Disconnect`; those that were not settled
-    stay leftovers. Raises PlatformApiError if the service can't be asked, LedgerError if a result
-    can't be noted.
-    """
-    outcomes = Counter[str]()
-    matches = Matches()
-    sessions = [Spoken(one.token, one.message_id, True) for one in leftovers]
-    match(matches, sessions, search)
-    conversations: dict[str, list[str]] = {}
-    for conversation, token in matches.tokens.items():
-        conversations.setdefault(token, []).append(conversation)
-    states: dict[str, ConversationState] = {}
-    waiting: dict[str, Leftover] = {}
-    for leftover in search.each(leftovers, "disconnecting what is left"):
-        ours = conversations.get(leftover.token, [])
-        if not ours:
-            outcomes[Disconnect.NOT_FOUND] += 1
-            continue
-        _look_again(search, states, ours)
-        alive = [one for one in ours if not states[one].over]
-        if not alive:
-            outcomes[Disconnect.OVER_ALREADY] += 1
-            settle(leftover, "platform: over already", Stage.DISCONNECTED)
-            continue
-        why = _refusal(search.api, alive)
-        if why:
-            outcomes[f"{Disconnect.REFUSED}: {why}"] += 1
-        else:
-            waiting[leftover.token] = leftover
-            conversations[leftover.token] = alive
-    deadline = monotonic_ns() + int(within_s * 1e9)
-    while waiting:
-        search.tell(f"waiting until the service shows what was disconnected: {len(waiting):,} left")
-        _look_again(search, states, [one for token in waiting for one in conversations[token]])
-        for token, leftover in list(waiting.items()):
-            if all(states[one].over for one in conversations[token]):
-                outcomes[Disconnect.DONE] += 1
-                settle(leftover, "platform: disconnected", Stage.DISCONNECTED)
-                del waiting[token]
-        if not waiting or monotonic_ns() >= deadline:
-            break
-        time.sleep(min(LOOK_AGAIN_S, max(0.01, (deadline - monotonic_ns()) / 1e9)))
-    for token in waiting:
-        is_open = any(states[one] is ConversationState.OPEN for one in conversations[token])
-        outcomes[Disconnect.STILL_OPEN if is_open else Disconnect.NOT_TOLD] += 1
-    return outcomes
-
-
-def _refusal(api: PlatformApi, conversations: list[str]) -> str:
-    """Disconnect all of them; returns why the service refused, empty if it did not."""
-    for one in conversations:
-        try:
-            disconnect(api, one)
-        except PlatformApiError as error:
-            if error.status not in (400, 403, 404, 409):
-                raise
-            return str(error)
-    return ""
-
-
-def _look_again(
-    search: Search, states: dict[str, ConversationState], conversations: list[str]
-) -> None:
-    """Update the states of those that have not ended: from the conversation itself or, if that may
-    not be read, from analytics."""
-    pending = [one for one in conversations if one not in states or not states[one].over]
-    states |= {one: state_now(search.api, one) for one in pending}
-    hidden = [one for one in pending if states[one] is ConversationState.UNKNOWN]
-    if hidden:
-        states |= {seen.id: seen.state for seen in Matches().ask_by_id(search, hidden)}
 
 
 TELL_EVERY_S = 5.0

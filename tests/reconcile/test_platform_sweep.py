@@ -11,7 +11,7 @@ from harness.ledger.ledger import Stage
 from harness.ledger.reader import read_account, read_leftovers
 from harness.platform_api.conversations import open_conversations
 from harness.reconcile.audit import Search, Span
-from harness.reconcile.sweep import Disconnect, sweep_by_platform
+from harness.reconcile.platform import Disconnect, sweep_by_platform
 
 pytestmark = pytest.mark.process
 

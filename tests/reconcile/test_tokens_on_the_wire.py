@@ -21,7 +21,8 @@ from harness.ledger.reader import read_leftovers
 from harness.measure.recorder import Recorder
 from harness.platform_api.client import Credentials, Places, PlatformApi
 from harness.reconcile.audit import Search, Span, audit
-from harness.reconcile.sweep import Disconnect, find_leftovers, sweep, sweep_by_platform
+from harness.reconcile.platform import Disconnect, sweep_by_platform
+from harness.reconcile.sweep import find_leftovers, sweep
 
 pytestmark = pytest.mark.process
 
