@@ -28,7 +28,15 @@ from harness.report.html.charts import (
 )
 from harness.report.html.page import Figure
 from harness.report.story import is_closed
-from harness.report.wording import UNKNOWN, clock_text, core_text, count_text, ms_text, number_text
+from harness.report.wording import (
+    UNKNOWN,
+    clock_text,
+    core_text,
+    count_text,
+    in_plain,
+    ms_text,
+    number_text,
+)
 from harness.rundir.schema import RunRecord
 
 SILENT_BINS = 3
@@ -253,7 +261,7 @@ def _operation(series: Series, charts: TimeCharts, name: str, *, key: str) -> Fi
     tag = service_tag(name)
     return Figure(
         key=key,
-        title=f"Service time of {name}",
+        title=f"Service time of {in_plain(name)}",
         about=OPERATIONS[name].definition if name in OPERATIONS else "",
         chart=charts.bands(tag),
         head=("From (UTC)", "Samples", "p50", "p95", "p99"),

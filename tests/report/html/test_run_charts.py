@@ -34,6 +34,7 @@ def test_everything_that_is_asked_of_a_report_is_there(run_dir: Path, series: Se
     assert [figure.key for figure in made.trouble] == ["failures"]
     assert [figure.key for figure in made.generator] == ["lag", "cpu"]
     assert list(made.operations) == list(made.percentiles) == in_order(series)
+    assert made.operations["session_open"].title == "Service time of session open"
     assert made.heat is not None
     assert (len(made.operations), len(made.percentiles)) == (6, 6)
 
