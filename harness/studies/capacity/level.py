@@ -253,10 +253,8 @@ class Part:
         if Outcome.CUT_SHORT in kinds and (cut := self._cut_late(operation)):
             many[Outcome.CUT_SHORT] += cut
             blocks.append((cut, cut))
-        most = many.most_common(1)
-        return estimate_share(blocks, confidence=LEVEL_CONFIDENCE), most[0][
-            0
-        ] if most else Outcome.OK
+        most = next((kind for kind, _ in many.most_common(1)), Outcome.OK)
+        return estimate_share(blocks, confidence=LEVEL_CONFIDENCE), most
 
     def _cut_late(self, operation: str) -> int:
         """How many were cut short by the run's end after they had waited longer than the slowest
@@ -396,7 +394,7 @@ def judge_run(
     objective_intervals = Part(written, window, progress, whole).objective_intervals(
         objectives, verdicts
     )
-    objective_intervals |= _within_chance(record, objective_intervals)
+    objective_intervals |= _missed_with_figure(record, objective_intervals)
     shows = _shows(written, objectives, warmup_s)
     seen = look(holding, shows, begin_s, begin_s + length_s)
     occupancy, replies_per_s, arrived_per_s = _means(written, window)
@@ -431,25 +429,29 @@ def judge_run(
     )
 
 
-def _within_chance(
+def _missed_with_figure(
     record: RunRecord, objective_intervals: Mapping[str, ObjectiveReading]
 ) -> dict[str, ObjectiveReading]:
-    """Objectives that the run calls missed though their interval includes the limit: the samples
-    are too few to decide."""
-    close = {}
+    """Objectives that only the run has judged, as missed: with the run's figure.
+
+    Where its interval includes the limit, the samples are too few to decide.
+    """
+    readings = {}
     for entry in record.objectives:
-        objective = parse_objective(entry.text)
-        one, low, figure = objective_intervals.get(entry.text), entry.low, entry.figure
-        missed = one is not None and one.figure == Verdict.FAIL
-        if not missed or low is None or figure is None or objective.op not in (Op.LESS, Op.AT_MOST):
+        one = objective_intervals.get(entry.text)
+        if one is None or one.figure != Verdict.FAIL or entry.figure is None:
             continue
-        if low <= objective.limit:
-            share = objective.unit is Unit.SHARE
-            values = [figure, low, *([] if entry.high is None else [entry.high])]
-            bounds = [f"{value:.2%}" if share else f"{value:,.4g}" for value in values]
-            words = f"{bounds[0]} ({' to '.join(bounds[1:])})"
-            close[entry.text] = ObjectiveReading(Shown(state=ObjectiveState.CLOSE), words)
-    return close
+        objective = parse_objective(entry.text)
+        share = objective.unit is Unit.SHARE
+        known = [value for value in (entry.figure, entry.low, entry.high) if value is not None]
+        figure, *bounds = (f"{value:.2%}" if share else f"{value:,.4g}" for value in known)
+        upper = objective.op in (Op.LESS, Op.AT_MOST)
+        if upper and entry.low is not None and entry.low <= objective.limit:
+            words = f"{figure} ({' to '.join(bounds)})"
+            readings[entry.text] = ObjectiveReading(Shown(state=ObjectiveState.CLOSE), words)
+        else:
+            readings[entry.text] = replace(one, figure=figure)
+    return readings
 
 
 def _own_limit(
@@ -487,13 +489,9 @@ def _judge(
         for text, one in objective_intervals.items()
         if one.shown.state is ObjectiveState.MISSED
     ]
-    # What has a figure says more than a bare FAIL.
+    # What was measured in the level's own window says more than the verdict of the whole run.
     missed.sort(key=lambda entry: entry[1].shown.of_limit is None)
     broke = next((f"{text}: {one.figure}" for text, one in missed), "")
-    for entry in record.objectives:  # the verdict alone would not say by how much
-        if broke == f"{entry.text}: {Verdict.FAIL}" and entry.figure is not None:
-            figure = f"{entry.figure:.2%}" if entry.unit == Unit.SHARE else f"{entry.figure:,.4g}"
-            broke = f"{entry.text}: {figure}"
     leftover = record.sessions.leftover or 0
     if leftover and not broke:
         broke = f"{leftover:,} session{'' if leftover == 1 else 's'} left over"

@@ -281,6 +281,7 @@ def test_what_only_the_run_has_judged_is_told_with_its_figure(tmp_path: Path) ->
     path.write_text(json.dumps(record))
     judgement = judge_run(directory, warmup_s=20)
     assert (judgement.judged, judgement.reason) == (Judged.OVER, "guests failed < 1%: 8.84%")
+    assert judgement.figures["guests failed < 1%"] == "8.84%"
 
 
 def test_no_level_no_judgement(tmp_path: Path) -> None:
