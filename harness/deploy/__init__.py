@@ -111,7 +111,7 @@ class Deployment:
     @property
     def sweep(self) -> list[str]:
         """The command that ends what was left."""
-        # A lost worker's disk is lost too: what it did in its last second has to be derived.
+        # A lost worker's disk is lost too: what it did in its last seconds has to be derived.
         signed = ("--sign-ins", SIGN_INS) if self.sign_ins else ()
         return ["sweep", "latest", "--derive", *signed]
 

@@ -528,13 +528,16 @@ def _counter(objective: Objective, figures: Figures) -> _Measured:
         return _Measured(None, f"{name} is not in the record")
     sessions = _section(figures, "sessions")
     opened = _amount(sessions, "opened")
-    nothing = "" if opened > 0 else "no session was opened"
-    if nothing and objective.unit is Unit.SHARE:
-        return _Measured(None, nothing)
-    figure = value / opened if objective.unit is Unit.SHARE else value
-    if not nothing and known.section is Section.SESSIONS and sessions.get("may_lack"):
-        nothing = "there may be sessions that no ledger here lists"
-    return _Measured(figure, nothing, certain=not nothing)
+    doubt = ""
+    if opened <= 0:
+        doubt = "no session was opened"
+    elif known.section is Section.SESSIONS and sessions.get("may_lack"):
+        doubt = "there may be sessions that no ledger here lists"
+    if objective.unit is not Unit.SHARE:
+        return _Measured(value, doubt, certain=not doubt)
+    if opened <= 0:
+        return _Measured(None, doubt)
+    return _Measured(value / opened, doubt, certain=not doubt)
 
 
 def _section(mapping: Figures, name: str) -> Figures:

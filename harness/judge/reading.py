@@ -83,10 +83,10 @@ def read_live_record(run_dir: Path) -> "RunRecord":
 
 def parse_record(path: Path) -> "RunRecord":
     """``run.json`` at ``path``. Raises ConfigError with the key that is wrong."""
-    return _read_as_ours(_object(path), path)
+    return _parsed(_object(path), path)
 
 
-def _read_as_ours(record: dict[str, Any], path: Path) -> "RunRecord":
+def _parsed(record: dict[str, Any], path: Path) -> "RunRecord":
     version = record.get("schema")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise ConfigError(f'{path}: not the record of a run: expected "schema": {RECORD_SCHEMA}')
@@ -185,7 +185,7 @@ def judge_anew(
         raise ConfigError(f"{directory}: there is no {RECORD} and no ledger (not a run directory?)")
     record = _stored_or_made(directory)
     if path.exists():  # edited, or of another harness, it is refused by the key that is wrong
-        _read_as_ours({key: value for key, value in record.items() if value is not None}, path)
+        _parsed({key: value for key, value in record.items() if value is not None}, path)
     if not isinstance(record.get("sessions"), dict) or "leftover" not in record["sessions"]:
         raise ConfigError(f"{path}: the record has no account of sessions; nothing can be judged")
     measured = read_measurements(directory)

@@ -3,11 +3,13 @@
 The registries :data:`OPERATIONS` and :data:`COUNTERS` are the one place that says which there are:
 reports, objectives and the command line all take names and wording from here.
 
-One question of a guest: what was asked, what came of it.
+:class:`RunningTotals` adds up what all processes of a run have measured so far, for whoever follows
+the run. It stands here because that is quick to import: the readers of whole files are not.
 
-A question that has had its answer is not measured at once: a further message may follow, and then
-it is no longer sure which of the two was the answer. It is held until the guest speaks again or
-leaves, or for :data:`DOUBT_WINDOW_NS`.
+:class:`Question` is one question of a guest: what was asked, what came of it. One that has had its
+answer is not measured at once: a further message may follow, and then it is no longer sure which of
+the two was the answer. It is held until the guest speaks again or leaves, or for
+:data:`DOUBT_WINDOW_NS`.
 """
 
 from collections.abc import Iterable, Mapping

@@ -170,9 +170,9 @@ def ambiguous(operation: str, counts: Mapping[str, int]) -> int:
     return counts.get(QUESTIONS_AMBIGUOUS, 0) - replies if operation == GREETING else 0
 
 
-MOST, LATEST_S, LONGEST_S = 1 << 53, 1e11, 1e8
-"""No count, time of day or interval is greater: who has edited a file may write any number, and
-with greater ones no figure can be computed."""
+MAX_COUNT, LATEST_S, LONGEST_S = 1 << 53, 1e11, 1e8
+"""The greatest count, time of day and length of an interval that are read: an edited file may have
+any number, and with greater ones no figure can be computed."""
 BATCH = 256
 """So many histograms are decoded at once: quick, and still little memory."""
 
@@ -400,14 +400,14 @@ def _interval(worker: str, row: Any) -> Interval:
         arrivals=_counts(row["arrivals"]),
         outcomes={str(name): _counts(counts) for name, counts in row["outcomes"].items()},
         counts=_counts(row["counts"]),
-        process={name: _number(value, up_to=MOST) for name, value in row["process"].items()},
+        process={name: _number(value, up_to=MAX_COUNT) for name, value in row["process"].items()},
     )
 
 
 def _counts(row: Any) -> dict[str, int]:
     for value in row.values():
-        if type(value) is not int or not 0 <= value <= MOST:
-            raise ValueError(f"expected a whole number up to {MOST:,}, got {value!r:.40}")
+        if type(value) is not int or not 0 <= value <= MAX_COUNT:
+            raise ValueError(f"expected a whole number up to {MAX_COUNT:,}, got {value!r:.40}")
     return dict(row)
 
 

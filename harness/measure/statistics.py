@@ -1,8 +1,8 @@
 """How well a share or a percentile is known: its bounds, from what was counted or timed.
 
-The exact bounds (:func:`share_bounds`, :func:`rank_bounds`) are quick to import and assume
-independent samples. Those of a share are by C. J. Clopper and E. S. Pearson (1934): with 0 errors
-of 100 the true share is below 3.0 %, with an error probability of one in twenty. A percentile lies
+The exact bounds (:func:`share_bounds`, :func:`rank_bounds`) assume independent samples
+and need no scipy. Those of a share are by C. J. Clopper and E. S. Pearson (1934): with 0 errors of
+100 the true share is below 3.0 %, with an error probability of one in twenty. A percentile lies
 below a limit exactly if the share of slower samples is small enough, so its bounds are those of a
 share too: two order statistics (H. A. David, H. N. Nagaraja, Order Statistics, 2003, section 7.1).
 

@@ -51,8 +51,8 @@ JUDGED_STYLES = {
     Judged.INCONCLUSIVE: ("the generator was the limit", "dull", "magenta"),
 }
 """For each judgement its words, the tone on the page, and the style in the terminal."""
-FAR = 10.0
-"""A peak beyond so many times the most that were in session is no figure."""
+MAX_PEAK_FACTOR = 10.0
+"""A peak at more than this many times the most that were in session is not shown as a figure."""
 STEADY_FACTOR = 2.0
 """Figures up to this many times the limit are taken to come from a stable queue."""
 
@@ -96,7 +96,7 @@ def _scalability(levels: Levels) -> dict[str, Any]:
         return {"why_not": f"needs {FEWEST_LEVELS} different levels, there are {len(points)}"}
     fit = fit_scalability(list(points), list(points.values()))
     peak = fit.peak_concurrency
-    if isfinite(peak) and peak > FAR * max(points):
+    if isfinite(peak) and peak > MAX_PEAK_FACTOR * max(points):
         peak, says = inf, "no peak in sight: replies still grow at the highest level"
     elif isfinite(peak):
         says = f"most replies at {peak:,.0f} in session: {fit.peak_throughput:,.1f} a second"
