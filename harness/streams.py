@@ -310,7 +310,10 @@ def open_console(*, stderr: bool = False) -> "Console":
     return Console(file=cast("IO[str]", _Trimmed(stream)), **plain)
 
 
-TELL_AFTER_S, TELL_EVERY_S = 2.0, 5.0
+TELL_AFTER_S = 2.0
+"""What takes no longer than this says nothing of how far it is."""
+TELL_EVERY_S = 5.0
+"""Between two lines of progress where no line can be drawn again."""
 
 
 class HowFar:

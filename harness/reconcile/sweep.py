@@ -63,6 +63,7 @@ from harness.reconcile.platform import (
 )
 from harness.reconcile.recover_tokens import Derived, sweep_derived
 from harness.rundir.layout import RunDirectory
+from harness.streams import TELL_EVERY_S
 from harness.units import duration_text
 
 MAX_AT_ONCE = 50
@@ -355,10 +356,6 @@ def _await_silence(run_dir: Path) -> None:
         if not any(process.alive and not process.here for process in processes):
             return
         gevent.sleep(0.25)
-
-
-TELL_EVERY_S = 5.0
-"""Interval of the progress lines where no bar can be drawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from rich.text import Text
 from harness.errors import ConfigError
 from harness.measure.model import CONNECT_PHASES, OPERATIONS, Phase, RunningTotals
 from harness.rundir.layout import AT_THE_END, WAITING, RunDirectory
-from harness.streams import plain_line, plain_table
+from harness.streams import TELL_EVERY_S, plain_line, plain_table
 from harness.units import duration_text, milliseconds
 
 if TYPE_CHECKING:  # with it come libraries that take a while to import
@@ -31,7 +31,6 @@ PHASES = {
     Phase.ENDED: "ended",
 }
 EVERY_S = 0.5
-PLAIN_EVERY_S = 5.0
 CLOSED_WITHIN_S = 3.0
 
 
@@ -249,7 +248,7 @@ class Display:
         if not progress.phase and progress.waiting != self._shown_waiting:
             self._shown_waiting = progress.waiting
             self._console.print(progress.waiting, soft_wrap=True, highlight=False)
-        due = time.monotonic() - self._shown_at >= PLAIN_EVERY_S
+        due = time.monotonic() - self._shown_at >= TELL_EVERY_S
         if progress.phase and (due or progress.phase != self._shown_phase):
             self._shown_at, self._shown_phase = time.monotonic(), progress.phase
             self._console.print(progress.line(), soft_wrap=True, highlight=False)
