@@ -162,8 +162,10 @@ class Shipper:
         """the snapshot that is being sent; new changes wait until its end"""
         self._snapshots = 0
         """snapshots begun since the master took a whole one"""
+        self._here = False
+        """the master sees this worker's own files"""
         self._needless = False
-        """the master sees this worker's own files, or takes nothing more"""
+        """it does, or takes nothing more"""
         self._incomplete = False
         """the master takes nothing more, and its copy is not complete"""
         self._batch = 0
@@ -200,15 +202,14 @@ class Shipper:
 
     def may_use_token(self) -> bool:
         """Whether the worker may use one more token; if not, ``may_use`` is set when it may."""
-        if self._needless and not self._incomplete:
+        if self._here:
             return True  # the ledger is the worker's own
-        used = self._used()
+        if self._short and self._on_its_way is None:
+            self._report()  # before the look: others may run, and use tokens, while it is sent
         silent_ns = monotonic_ns() - self._known_ns
-        may = used < self._known and silent_ns < HEARTBEAT_FRESH_S * 1e9
+        may = self._used() < self._known and silent_ns < HEARTBEAT_FRESH_S * 1e9
         if not may:
             self.may_use.clear()
-        if self._short and self._on_its_way is None:
-            self._report()
         return may
 
     @property
@@ -316,11 +317,13 @@ class Shipper:
         """Take the master's answer to a batch."""
         if data["worker"] != self._worker or data["number"] != self._batch:
             return
-        if not (data.get("refused") or data.get("again")):
+        if not (data.get("refused") or data.get("again") or data.get("over")):
             self._known, self._known_ns = self._reserved, self._made_ns
         self._on_its_way = None
         ended, self._ending = self._ending, False
         if data.get("here"):
+            self._here = self._needless = True
+        elif data.get("over"):
             self._needless = True
         elif data.get("refused"):
             self._give_up("the master refused a batch of this worker")
@@ -544,7 +547,7 @@ class Copies:
             return
         answer = {"worker": worker, "number": number}
         if batch["run"] not in ("", self._directory.name) or node_id in self._dismissed:
-            return self._answer(node_id, answer, here=True)
+            return self._answer(node_id, answer, over=True)  # nothing of it belongs to this run
         if self._owners.setdefault(worker, node_id) != node_id:
             self._refuse(node_id, answer, f"two workers call themselves {plain(worker)}")
         last = self._last.get(worker, 0)
@@ -553,8 +556,9 @@ class Copies:
         if number != last + 1 and batch["snapshot"] != BEGIN and not self._is_here(worker):
             return self._ask_again(node_id, answer, last)
         meta = batch["meta"]
-        if "heartbeat_ns" in meta:  # by our clock: the worker's may differ
-            meta["heartbeat_ns"] = str(wall_ns())
+        # Each batch is a sign of life, and lets the worker use tokens for a while. By our clock:
+        # the worker's may differ.
+        meta["heartbeat_ns"] = str(wall_ns())
         copy = self._copy_of(worker, meta, node_id, answer)
         if copy is not None:
             run_in(self._thread, copy.write, batch)

@@ -248,6 +248,41 @@ def test_no_token_is_used_that_the_master_does_not_know_of(
     assert not shipper.may_use_token(), "the master takes this worker for dead"
 
 
+def test_a_token_that_goes_while_more_are_asked_for_is_not_used_twice(tmp_path: Path) -> None:
+    wire, _, shipper = rig(tmp_path)
+    used = 0
+    shipper._used = lambda: used
+    shipper.may_use_token()
+    assert shipper.may_use.wait(2)
+    wire.mute, used = True, shipping.RESERVE - 1
+
+    def send_slowly() -> None:
+        nonlocal used
+        used += 1  # by another guest, while this greenlet waits
+
+    shipper._report = send_slowly
+    assert not shipper.may_use_token()
+
+
+def test_each_batch_is_a_sign_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, copies, shipper = rig(tmp_path, meta={"heartbeat_ns": "1"})
+    shipper.take(Group(inserts=[(1, "t", Stage.INTENDED, 1, 1)]))
+    assert shipper.flush(within_s=5)
+    later_ns = 2 * 10**18
+    monkeypatch.setattr(shipping, "wall_ns", lambda: later_ns)
+    shipper.take(Group(inserts=[(2, "u", Stage.INTENDED, 1, 1)]))  # a backlog: no heartbeat in it
+    assert shipper.flush(within_s=5)
+    copies.close()
+    assert read_process(tmp_path / "ledger-w.sqlite").heartbeat_ns == later_ns
+
+
+def test_no_token_is_used_when_the_master_has_another_run(tmp_path: Path) -> None:
+    _, _, shipper = rig(tmp_path, meta={"run_id": "another-run"})
+    shipper.may_use_token()
+    assert shipper.may_use.wait(2)
+    assert not shipper.may_use_token()
+
+
 def test_a_name_from_the_network_can_not_leave_the_folder(tmp_path: Path) -> None:
     inside = tmp_path / "run"
     inside.mkdir()
