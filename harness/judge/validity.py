@@ -179,8 +179,8 @@ def _slots_kept_empty(start: Mapping[str, Any], arrivals: Mapping[str, int], ran
         return ""
     empty = min(empty_s / ran_s, slots)
     return (
-        f"the highest rate of the target (max_rate) held guests back: on average {empty:.3g} of "
-        f"{slots:,} slots stood empty for it"
+        "the highest rate of the target (max_rate) or a master that did not answer held guests "
+        f"back: on average {empty:.3g} of {slots:,} slots stood empty for it"
     )
 
 

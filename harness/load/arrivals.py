@@ -130,7 +130,8 @@ class Counts:
     ``no_slot`` counts those that were late or dropped because no slot was free when they were due.
     ``slots_gone`` are slots that ended for good without being asked to, ``slots_done`` those that
     had nothing more to do. ``at_cap`` is 1 once the cap on sessions has turned one away.
-    ``held_ms`` is how long the highest rate kept slots of a closed workload empty.
+    ``held_ms`` is how long the highest rate, or a master that did not answer, kept slots of a
+    closed workload empty.
     """
 
     due: int = 0

@@ -278,7 +278,8 @@ class Dispatcher:
 
     ``max_sessions`` and ``max_per_s`` are this process's part of the cap on sessions and of the
     highest rate, if there are such limits. (For an open workload the guard has checked the
-    schedule; a closed workload has none, so it is limited here.)
+    schedule; a closed workload has none, so it is limited here.) ``await_leave`` is called before
+    each guest begins, and may wait; it raises StopUser if the run ends first.
     """
 
     def __init__(
@@ -288,8 +289,10 @@ class Dispatcher:
         max_sessions: int | None = None,
         max_per_s: float | None = None,
         mix: Mix | None = None,
+        await_leave: Callable[[], None] = lambda: None,
     ) -> None:
         self.arrivals = arrivals
+        self._await_leave = await_leave
         self.slots = None if arrivals is None else Slots(arrivals, mix)
         self.counts = Counts() if arrivals is None else arrivals.counts
         self.begun = 0
@@ -329,12 +332,14 @@ class Dispatcher:
         self._admitted += 1
         if self.slots is None:
             self._keep_rate()
+            self._await_leave_timed()
             self.begun += 1
             self.counts.due += 1
             self.counts.started += 1
             return monotonic_ns()
         due_ns = self.slots.next_arrival(user)
-        if self.shut:  # in the very turn of the loop in which it was handed out
+        self._await_leave()
+        if self.shut:  # meanwhile, or in the very turn of the loop in which it was handed out
             raise StopUser
         self.begun += 1
         self.slots.arrivals.started(due_ns)
@@ -366,6 +371,13 @@ class Dispatcher:
                 raise StopUser
         finally:  # also if Locust removes the slot
             self.counts.held_ms += (monotonic_ns() - now_ns) // 1_000_000
+
+    def _await_leave_timed(self) -> None:
+        began_ns = monotonic_ns()
+        try:
+            self._await_leave()
+        finally:
+            self.counts.held_ms += (monotonic_ns() - began_ns) // 1_000_000
 
     def pause(self, on: bool) -> None:
         """No new guests while it is on."""

@@ -203,7 +203,11 @@ class Run:
         if warm_up_s:
             self.recorder.judged_from_ns = monotonic_ns() + LEAD_NS + int(warm_up_s * 1e9)
         self._dispatch = Dispatcher(
-            arrivals, max_sessions=max_sessions, max_per_s=max_per_s, mix=self._mix
+            arrivals,
+            max_sessions=max_sessions,
+            max_per_s=max_per_s,
+            mix=self._mix,
+            await_leave=self._await_token,
         )
         self.awaits_welcome = awaits_welcome
         """no guest is let in yet"""
@@ -302,7 +306,7 @@ class Run:
         ``stop_requested``: whether its slot was asked to stop. A worker waits until its master
         knows of the token. Raises StopUser if the run ends first.
         """
-        self._await_token()
+        self._await_token()  # again: others may have begun while this guest signed in
         return GuestSession(
             self.options.guest_options.of_guest(
                 self.settings, sign_in=sign_in, max_age_s=max_age_s, greets=greets
@@ -323,7 +327,7 @@ class Run:
                 raise StopUser
             if not (self.shipper.may_use.wait(INTERVAL_S) or self._told_silent):
                 self._told_silent = True
-                LOG.warning("the master is silent: guests wait until it answers")
+                LOG.warning("the master takes no report of this worker: guests wait until it does")
 
     def occupied(self, session: GuestSession) -> Visit:
         """Count a guest as in session, so that the end of the run can find it."""

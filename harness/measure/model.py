@@ -453,7 +453,7 @@ _COUNTERS = (
         slots_gone="slots that ended for good though nobody had asked them to",
         slots_done="slots that had nothing more to do",
         at_cap="processes in which the cap on sessions has turned a guest away",
-        held_ms="milliseconds for which the highest rate of the target kept slots empty",
+        held_ms="milliseconds for which the highest rate or a silent master kept slots empty",
     ),
     *_of(Section.GENERATOR, CountedBy.FILES, workers_lost="worker processes lost"),
     # The worst first: in this order they are shown.

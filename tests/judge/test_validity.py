@@ -125,8 +125,8 @@ def test_slots_that_the_highest_rate_kept_empty_are_told() -> None:
     assert reasons(CLOSED, {"due": 60, "held_ms": 50_000}) == []  # to fill them at the start
     (sentence,) = reasons(CLOSED, {"due": 60, "held_ms": 900_000})
     assert sentence == (
-        "the highest rate of the target (max_rate) held guests back: on average 15 of 20 slots "
-        "stood empty for it"
+        "the highest rate of the target (max_rate) or a master that did not answer held guests "
+        "back: on average 15 of 20 slots stood empty for it"
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import gevent
 import pytest
+from gevent.event import Event
 from locust.exception import StopUser
 
 from harness.clock import monotonic_ns
@@ -140,6 +141,37 @@ def test_a_closed_workload_within_the_highest_rate_is_not_held_back() -> None:
     dispatcher.close()
     gevent.joinall(slots, timeout=5, raise_error=True)
     assert dispatcher.since_last(monotonic_ns())["held_ms"] == 0
+
+
+@pytest.mark.parametrize("open_one", [True, False], ids=["open", "closed"])
+def test_who_waits_for_leave_has_not_begun_and_the_wait_counts(open_one: bool) -> None:
+    leave, came = Event(), list[int]()
+
+    def await_leave() -> None:
+        leave.wait()
+        if dispatcher.shut:
+            raise StopUser
+
+    arrivals = open_workload(1000) if open_one else None
+    dispatcher = Dispatcher(arrivals, await_leave=await_leave)
+    slots = slots_at(dispatcher, 3, came, stay_s=60)
+    gevent.sleep(1.2)
+    assert (dispatcher.begun, dispatcher.counts.started) == (0, 0)
+    leave.set()
+    with gevent.Timeout(20):
+        while len(came) < 3:
+            gevent.sleep(0.01)
+    counts = dispatcher.counts
+    assert counts.started == 3
+    assert counts.late == 3 if open_one else counts.held_ms > 3 * 1_000
+    gevent.killall(slots)
+    leave.clear()
+    slots = slots_at(dispatcher, 2, came, stay_s=60)
+    gevent.sleep(0.1)
+    dispatcher.close()
+    leave.set()
+    gevent.joinall(slots, timeout=5, raise_error=True)
+    assert (counts.started, len(came)) == (3, 3), "who did not come has not started"
 
 
 def test_who_waits_has_not_begun() -> None:
