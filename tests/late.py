@@ -111,6 +111,20 @@ class Late:
         return f"m{self._number}"
 
 
+class Deaf(Late):
+    """It does not carry out the first Clear: it says what it is given instead, or cuts (None)."""
+
+    def __init__(self, *moves: str, instead: list[object] | None) -> None:
+        super().__init__(in_order(*moves), late_s=lambda: 1.5)
+        self._first, self._instead = True, instead
+
+    def _answers(self, message: dict[str, Any]) -> list[object] | None:
+        if self._first and message.get("message", {}).get("type") == "Event":
+            self._first = False
+            return self._instead
+        return super()._answers(message)
+
+
 def in_order(*moves: str) -> Iterator[str]:
     """These, then answers."""
     return chain(moves, repeat("answer"))

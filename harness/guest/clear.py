@@ -109,6 +109,12 @@ def was_alive(connection: Connection) -> bool:
     return response.tracing_id == inbox.configure_id
 
 
+def may_have_opened(connection: Connection) -> bool:
+    """After :func:`end_session`: whether its request was answered, and may have opened a session
+    itself. If that is not proved to be over, the next to ask finds it alive."""
+    return connection.inbox.response is not None and not was_alive(connection)
+
+
 def _cleared(connection: Connection, *, stray_before: str = "") -> Ending:
     """Send Clear on this connection, and wait for all of its proof."""
     settings = connection.settings
@@ -221,6 +227,7 @@ class Clearing:
                 unanswered = False
             if again.unanswered(began_ns):
                 unanswered, once = True, False
+            once = once and not may_have_opened(again)
             wait_s = again.retry_after_s
         if unanswered and ending.proof:
             ending = Ending.NOT_YET  # there is no session now, but one may still be opened

@@ -32,7 +32,7 @@ from rich.console import Console
 from harness.clock import monotonic_ns, wall_ns
 from harness.config.target import Target
 from harness.errors import ConfigError, LedgerError, PlatformApiError
-from harness.guest.clear import end_session, stray_id_of, was_alive
+from harness.guest.clear import end_session, may_have_opened, stray_id_of, was_alive
 from harness.guest.connection import Connection
 from harness.guest.outcomes import Ending
 from harness.guest.settings import LATE_WITHIN_S, GuestSettings
@@ -237,12 +237,13 @@ class _Sweep:
         request_log = _RequestLog(leftover)
         # Checked before Clear is sent: its proof may arrive long after it was carried out.
         too_early = wall_ns() < self._over_ns(leftover)
+        once = too_early and leftover.asked_once
         try:
-            ending, alive = self._ask(leftover, request_log)
+            ending, alive = self._ask(leftover, request_log, once=once)
             if ending is Ending.GONE:
                 ending = self.before.get(leftover, ending)
             if ending.proof:
-                if too_early and not (alive and leftover.asked_once):
+                if too_early and not (alive and once):
                     request_log.take_back()
                     self.early[leftover] = ending
                     return
@@ -253,9 +254,15 @@ class _Sweep:
             return
         self._count(ending)
 
-    def _ask(self, leftover: Leftover, request_log: "_RequestLog") -> tuple[Ending, bool]:
-        """The session's ending, and whether it was still alive. Raises LedgerError."""
-        alive, stray_id = False, ""
+    def _ask(
+        self, leftover: Leftover, request_log: "_RequestLog", *, once: bool
+    ) -> tuple[Ending, bool]:
+        """The session's ending, and whether it was still alive. Raises LedgerError.
+
+        ``once``: its guest has sent one request that may still be carried out. If one of ours opens
+        a session without being proved to have ended it, the ledger must not say so any more.
+        """
+        alive, opened, stray_id = False, False, ""
         while True:
             connection = Connection(
                 self.settings, leftover.token, self.recorder, on_configure=request_log
@@ -272,9 +279,11 @@ class _Sweep:
             except LedgerError:
                 connection.close()
                 raise
-            alive = alive or was_alive(connection)
+            if not stray_id:  # what is alive after the first answer may be our own
+                alive = was_alive(connection)
             if not connection.retry_after_s:
-                if not (ending.proof or connection.unanswered(monotonic_ns())):
+                opened = opened or (once and may_have_opened(connection))
+                if not (ending.proof or opened or connection.unanswered(monotonic_ns())):
                     request_log.take_back()
                 if ending is Ending.UNCONFIRMED and not stray_id:
                     stray_id = stray_id_of(connection)

@@ -17,7 +17,7 @@ from fakes import FakeServer, Peer
 from guests import ID, cleared, configured
 from hypothesis import example, given
 from hypothesis import strategies as st
-from late import LATE, Late, at_random, in_order
+from late import LATE, Deaf, Late, at_random, in_order
 from liar import (
     AT_CLEAR,
     CLEARS,
@@ -393,6 +393,19 @@ def test_what_a_connection_that_was_given_up_may_open_is_listed(
             guest.say("hello again")
             guest.await_reply(within=5)
         assert guest._ending is Ending.NOT_YET
+    assert late.opened_late == 1
+    assert set(visiting.listed().values()) == {"open_unanswered"}
+
+
+def test_a_session_that_the_way_out_has_opened_itself_is_not_taken_for_the_first(
+    tmp_path: Path,
+) -> None:
+    late = Deaf("silence", instead=None)
+    with visits(late, tmp_path) as visiting:
+        guest = visiting.guest()
+        with contextlib.suppress(*STORY_ENDS), guest:
+            pass
+        assert late.open == set()
     assert late.opened_late == 1
     assert set(visiting.listed().values()) == {"open_unanswered"}
 

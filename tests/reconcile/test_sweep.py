@@ -10,7 +10,8 @@ import pytest
 from fakes import FakeServer
 from gevent.event import Event
 from guests import ID
-from late import LATE, Late, in_order
+from late import LATE, Deaf, Late, in_order
+from liar import event
 from processes import Simulator
 from sessions import leave_open
 
@@ -253,6 +254,34 @@ def test_the_one_request_that_was_not_answered_is_known_by_the_session_it_opened
     # Of the other one there were several: another may follow.
     assert result.endings == {Ending.CLEARED: 1, Ending.NOT_YET: 1}
     assert not {*tokens} & simulator.open_tokens()
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [None, [{**event("SessionClearedEvent"), "tracingId": "of-another"}]],
+    ids=["cut", "another's end"],
+)
+def test_a_session_that_a_sweep_has_opened_itself_is_not_taken_for_the_guests(
+    instead: list[object] | None, tmp_path: Path
+) -> None:
+    late = Deaf("silence", instead=instead)
+    with FakeServer(late.serve) as server:
+        settings = GuestSettings(
+            target=parse_target(f"ws://127.0.0.1:{server.port}/v1?deploymentId={ID}"),
+            open_within_s=0.1,
+            close_within_s=0.1,
+        )
+        token = str(uuid.uuid4())
+        guest = Connection(settings, token, Recorder())
+        guest.connect()
+        with pytest.raises(ReplyTimeout):
+            guest.configure()
+        guest.close()
+        write_rows(tmp_path, [(token, Stage.INTENDED, "", wall_ns())])
+        for _ in range(2):
+            assert sweep(find_leftovers(tmp_path), settings, deadline_s=0.5).left == 1
+        late.settle()
+        assert late.open == {token} == {one.token for one in find_leftovers(tmp_path)}
 
 
 @pytest.mark.parametrize("way", [*LATE, "answer"])
