@@ -6,7 +6,7 @@ knew all its sessions.
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,6 +57,8 @@ class Derived:
     """could not be asked; they are leftovers now, in a ledger file of their own"""
     stopped: bool = False
     """the deadline came first"""
+    without_secret: list[str] = field(default_factory=list)
+    """workers whose secret is gone with the file that may hide sessions: theirs can't be tried"""
     tokens: list[tuple[str, Ending, str]] = field(default_factory=list, repr=False)
     """token, ending and reason of each session that was open, or that could not be asked for"""
 
@@ -87,6 +89,12 @@ def sweep_derived(
     recorder = Recorder()
     unknown_in_a_row = 0
     hidden = list(_may_hide(run_dir))
+    tried = {name for name, *_ in hidden}
+    result.without_secret = [
+        process.worker
+        for path in _incomplete(run_dir)
+        if (process := read_process(path)).worker not in tried
+    ]
     over_ns = _last_sign_ns(run_dir) + int((HEARTBEAT_FRESH_S + settings.late_within_s) * 1e9)
     wait_s = min(max(0, over_ns - wall_ns()) / 1e9, deadline_s)
     if hidden and wait_s:
@@ -137,7 +145,7 @@ def sweep_derived(
         if result.tokens:
             _note_derived(run_dir, result)
     if not (result.stopped or result.unproved):
-        _note_complete(run_dir)
+        _note_complete(run_dir, tried)
     return result
 
 
@@ -219,8 +227,17 @@ def _note_derived(run_dir: Path, result: Derived) -> None:
     store.close()
 
 
-def _note_complete(run_dir: Path) -> None:
-    """Note that the damaged, missing and copied ledgers hide no sessions any more.
+def _incomplete(run_dir: Path) -> Iterator[Path]:
+    """The damaged ledgers, and the copies of those of lost workers."""
+    for path in RunDirectory(run_dir).ledgers():
+        contents = read_contents(path)
+        if contents.damage or contents.process.cut_off:
+            yield path
+
+
+def _note_complete(run_dir: Path, tried: Collection[str]) -> None:
+    """Note that the damaged, missing and copied ledgers of the workers whose tokens were ``tried``
+    hide no sessions any more.
 
     A missing ledger is replaced by an empty one that says so.
     """
@@ -228,8 +245,7 @@ def _note_complete(run_dir: Path) -> None:
         now = str(wall_ns())
         meta = {"run_id": run_dir.name, "worker": worker_of(path), "ended_ns": now, "derived": now}
         Store(path, meta).close()
-    for path in RunDirectory(run_dir).ledgers():
-        contents = read_contents(path)
-        if contents.damage or contents.process.cut_off:
+    for path in _incomplete(run_dir):
+        if read_process(path).worker in tried:
             with opened(path, writable=True) as db:
                 db.execute("INSERT OR REPLACE INTO meta VALUES ('derived', ?)", (str(wall_ns()),))

@@ -479,6 +479,12 @@ def _look_for_more(
             f"cleared, {result.unproved:,} could not be asked"
             f"{', stopped at the deadline' if result.stopped else ''}"
         )
+        for worker in result.without_secret:
+            say(
+                f"{name}: the secret of {worker} is gone with its ledger: its tokens can't be "
+                "derived. Sweep that machine's own copy of the run",
+                style="red",
+            )
         block = sweep_block(result.alive, result.unproved, by="harness sweep --derive")
         note_afterwards(directory, "sweep", block, console)
     account = read_account(directory)

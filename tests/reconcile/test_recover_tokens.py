@@ -136,6 +136,24 @@ def test_a_sweep_that_can_not_know_all_of_a_lost_worker_is_no_success(
     assert main(["sweep", str(master), str(worker)]) == ExitCode.PASS
 
 
+def test_a_copy_that_has_lost_its_secret_is_not_called_complete(
+    simulator: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    master = tmp_path / "master"
+    master.mkdir()
+    begin_run(master, started="2026-01-01T00:00:00Z", target=simulator.url)
+    copy_of_lost_worker(master, tmp_path / "one", "one", ended_ns="9")
+    tokens = copy_of_lost_worker(master, tmp_path / "two", "two", reserved="12")
+    opened = leave_open(simulator, 1, [tokens.next()])
+    (master / "ledger-two.sqlite").write_bytes(b"garbage")
+    words = ["sweep", str(master), "--derive", "--rate", "100/s", "--late-within", "0s"]
+    for _ in range(2):
+        assert main(words) == ExitCode.LEFTOVERS
+        assert "of two is gone" in capsys.readouterr().out
+    assert read_account(master).may_hide
+    assert set(opened) <= simulator.open_tokens()
+
+
 def test_a_worker_that_came_to_its_end_in_order_costs_no_attempt(
     simulator: Any, tmp_path: Path
 ) -> None:
