@@ -437,13 +437,16 @@ class Inbox:
 
     def _on_other(self, event: Event, arrived_ns: int, seen_ns: int) -> Finding:
         if isinstance(event, SessionCleared):
-            if not self.session.receive(Receive.CLEARED):
+            first = self.session.receive(Receive.CLEARED)
+            if self.session.state not in CLEARED:
                 # It names no session: if we sent no Clear, it may be another session's.
-                again = self.session.state in CLEARED
-                return Finding.DUPLICATE if again else Finding.UNASKED_CLEAR
+                return Finding.UNASKED_CLEAR
+            # A second one may be ours, and the first another's.
             if self._is_foreign(event.tracing_id):
                 self.stray_id = str(event.tracing_id)
             self.foreign_clear |= self._is_others(event.token)
+            if not first:
+                return Finding.DUPLICATE
             self._cleared_ns = arrived_ns
             self.pending.finish("clear", arrived_ns, seen_ns)
         elif isinstance(event, ConnectionClosed):

@@ -542,6 +542,7 @@ STORIES = st.lists(
 @example(plan=Plan(("error without name, then answer",), ("ignore",)), acts=[[]])
 @example(plan=Plan(clears=("ignore",)), acts=[["cleared"]])
 @example(plan=Plan(clears=("ignore",)), acts=[["4006 foreign"]])
+@example(plan=Plan(clears=("another's event",), lies_at_clear=("cleared",)), acts=[[]])
 @given(plan=PLANS, acts=STORIES)
 def test_what_is_open_at_a_service_that_lies_is_listed(
     plan: Plan, acts: list[str | list[str]]
