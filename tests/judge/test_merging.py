@@ -172,6 +172,15 @@ def test_a_damaged_ledger_may_hide_sessions(parts: list[Path], tmp_path: Path) -
     assert any("ledger-b-w0.sqlite" in why for why in record["invalid_because"])
 
 
+def test_what_a_part_may_lack_the_whole_may_lack(parts: list[Path], tmp_path: Path) -> None:
+    assert merge_runs(parts, tmp_path / "out")[1]["sessions"]["may_lack"] is False
+    path = parts[1] / "run.json"
+    record = orjson.loads(path.read_bytes())
+    record["sessions"]["may_lack"] = True
+    path.write_bytes(orjson.dumps(record))
+    assert merge_runs(parts, tmp_path / "out")[1]["sessions"]["may_lack"] is True
+
+
 @pytest.mark.parametrize("file", ["run.json", "start.json"])
 def test_files_that_cannot_be_read_are_named(parts: list[Path], tmp_path: Path, file: str) -> None:
     (parts[1] / file).write_text("{")

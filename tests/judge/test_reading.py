@@ -162,6 +162,11 @@ def test_a_run_that_goes_on_is_read_as_it_stands(run_dir: Path, tmp_path: Path) 
     assert (found.live, found.complete) == (True, False)
     assert (found.sessions.cleared, found.sessions.in_session, found.sessions.leftover) == (1, 2, 0)
     assert not any("going on" in reason for reason in found.reasons)
+    for heartbeat_ns, lost in ((wall_ns(), False), (0, True)):  # a worker on another machine
+        meta = {"worker": "far", "copy_of": "far", "heartbeat_ns": str(heartbeat_ns)}
+        Store(live / "ledger-far.sqlite", meta).close()
+        assert read_live_record(live).sessions.may_lack is lost
+        (live / "ledger-far.sqlite").unlink()
     # Asked for as if it were over, it is not valid; but nothing is said to be left behind.
     finished = read_record(live)
     assert (finished.verdict, finished.complete) == ("INVALID", False)

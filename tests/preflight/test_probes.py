@@ -15,7 +15,13 @@ from harness.config.target import parse_target
 from harness.errors import PlatformApiError
 from harness.platform_api.client import Credentials, Places, PlatformApi
 from harness.preflight.checks import Status
-from harness.preflight.probes import check_reachability, fetch_config, fetch_domains
+from harness.preflight.probes import (
+    Planned,
+    check_all,
+    check_reachability,
+    fetch_config,
+    fetch_domains,
+)
 
 pytestmark = pytest.mark.process
 
@@ -32,6 +38,25 @@ def test_the_way_and_the_configuration(simulator: Any, tmp_path: Path) -> None:
     assert config["messenger"]["apps"]["conversations"]["conversationClear"]["enabled"] is True
     assert offset_s is not None
     assert abs(offset_s) < 5
+
+
+@pytest.mark.parametrize(("processes", "status"), [(2, Status.OK), (3, Status.WARN)])
+def test_more_processes_than_cores_are_warned_of(
+    simulator: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int, status: Status
+) -> None:
+    monkeypatch.setattr("harness.machine.usable_cores", lambda: [0, 1])
+    result = check_all(
+        terms_of(simulator.url, tmp_path),
+        Planned(processes=processes),
+        calibrated=(),
+        reports=tmp_path,
+        quick=False,
+        no_guest=True,
+        tell=lambda _: None,
+    )
+    (machine,) = (check for check in result.checks if check.name == "machine")
+    assert machine.status is status
+    assert ("wait for each other" in machine.text) is (status is Status.WARN)
 
 
 def test_an_unknown_deployment_fails_at_both_doors(simulator: Any, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from harness.errors import ConfigError
 from harness.rundir.layout import (
     START,
     RunDirectory,
+    check_reports,
     make_run_directory,
     new_run_id,
     others_may_write,
@@ -34,6 +35,10 @@ def test_a_folder_that_can_not_be_written_to_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="file can't be written to: Not a directory"):
         make_run_directory(tmp_path / "file", "r-1")
+    with pytest.raises(ConfigError, match="file can't be written to: "):
+        check_reports(tmp_path / "file")
+    check_reports(tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_the_start_is_written_and_added_to(tmp_path: Path) -> None:
