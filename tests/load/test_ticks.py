@@ -1,12 +1,17 @@
-"""Once a second: what one duty raises ends neither the others nor the ticks to come."""
+"""A run in one process. Once a second: what one duty raises ends neither the others nor the ticks
+to come. In a worker: no guest begins before the master knows of its token."""
 
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import gevent
 import pytest
+from gevent.event import Event
 from locust.env import Environment
+from locust.exception import StopUser
 
 from harness.config.target import Terms, parse_target
 from harness.load.options import RunOptions
@@ -67,3 +72,29 @@ def test_a_duty_that_fails_ends_no_other(
     void = ("the measurements can't be written: Too many open files",)
     writes = name in ("since_last", "take", "write")
     assert tuple(run.failures) == (void if writes else ())
+
+
+def test_no_guest_begins_before_the_master_knows_of_its_token(run: Run) -> None:
+    known, may_use = 0, Event()
+
+    def may_use_token() -> bool:
+        if run.tokens_used() >= known:
+            may_use.clear()
+        return run.tokens_used() < known
+
+    run.shipper = SimpleNamespace(may_use=may_use, may_use_token=may_use_token)  # type: ignore[assignment]
+
+    def come() -> None:
+        run.new_session(run.next_arrival(), lambda: 0)
+
+    guests = [gevent.spawn(come) for _ in range(3)]
+    gevent.sleep(0.1)
+    assert (run.tokens_used(), run._dispatch.counts.started) == (0, 0)
+    known = 2
+    may_use.set()
+    gevent.joinall(guests, timeout=10, count=2)
+    assert (run.tokens_used(), run._dispatch.counts.started) == (2, 2)
+    run._stop_arrivals()
+    gevent.joinall(guests, timeout=10)
+    assert [type(guest.exception) for guest in guests].count(StopUser) == 1
+    assert (run.tokens_used(), run._dispatch.counts.started) == (2, 2)

@@ -11,6 +11,7 @@ import pytest
 from sessions import Guest, Simulated, ledger_of
 
 from harness.ledger.ledger import Stage
+from harness.platform_api.conversations import ConversationState, Seen
 from harness.reconcile.audit import Audit, Search, Span, audit
 
 pytestmark = pytest.mark.process
@@ -221,6 +222,16 @@ def test_without_proof_analytics_alone_is_not_believed(
     monkeypatch.setattr(api, "post", ended)
     found = ask(world, tmp_path, run_id, api=api)
     assert [one.token for one in found.leftovers] == [f"{left.token[:8]}…"]
+
+
+def test_a_conversation_of_others_that_is_shown_twice_counts_once(
+    tmp_path: Path, world: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = [Seen(id="x", state=ConversationState.OPEN)] * 2
+    monkeypatch.setattr("harness.reconcile.audit.open_conversations", lambda *_, **__: shown)
+    run_id = str(uuid.uuid4())
+    ledger_of(tmp_path)
+    assert ask(world, tmp_path, run_id).others == 1
 
 
 def test_each_question_that_is_refused_is_told_and_the_others_asked(tmp_path: Path) -> None:
